@@ -1,0 +1,40 @@
+# Everything sets itself up: a virtual environment in the checkout, and for tests the peers from Debian.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ONLY ?=
+
+.PHONY: help demo test check bench clean
+.DEFAULT_GOAL := help
+
+help: ## say what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
+
+$(BIN)/.node: setup.cfg pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(BIN)/.test: setup.cfg pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@ $(BIN)/.node
+
+demo: $(BIN)/.node ## run the main job on real DICOM files, and say what happens
+	@$(BIN)/konzilium demo
+
+test: $(BIN)/.test ## run the tests; installs the peers from Debian where it may
+	@$(BIN)/python -m tests.support.peers
+	@$(BIN)/python -m pytest $(ONLY)
+
+check: $(BIN)/.test ## format, lint, types, arrows
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+bench: $(BIN)/.test ## measure the node and Debian's Orthanc in one run; ONLY=cstore-ct-1 for one figure
+	@$(BIN)/python -m bench $(ONLY)
+
+clean: ## remove what was made here
+	rm -rf $(VENV) bench/.cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,191 @@
+"""The archive: every door that a face may open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from node.archive import commitment, settle
+from node.archive.admit import Admit
+from node.archive.gate import Gate
+from node.archive.part10 import StoredFile
+from node.audit.record import Event
+from node.blobs.store import BlobStore
+from node.catalog import search
+from node.catalog.catalog import Catalog
+from node.catalog.counts import Counts, count, shared_studies
+from node.catalog.quarantine import DISCARDED, RELEASED
+from node.catalog.selection import chosen
+from node.domain.commitment import CommitmentRequest, Vouched, Wanted
+from node.domain.errors import Unidentified
+from node.domain.ids import UID, Digest, InstanceUID, StudyUID
+from node.domain.instance import Admission, Chunk, Conflict, Instance, Offer, Quarantined
+from node.domain.job import SECOND, Job, Task
+from node.domain.principal import Action, Principal
+from node.domain.query import Query, Rows, Selection
+
+LEASE = 600 * SECOND
+"""How long a worker may take for one job before another may try."""
+
+
+class Archive:
+    """The doors in and out, all of which ask the policy and write the audit record themselves."""
+
+    def __init__(self, blobs: BlobStore, catalog: Catalog, *, quarantine_limit: int) -> None:
+        """An archive of these bytes and these facts.
+
+        Args:
+            blobs: the bytes.
+            catalog: the facts.
+            quarantine_limit: bytes that may wait in quarantine.
+        """
+        self._blobs = blobs
+        self._catalog = catalog
+        self._gate = Gate(catalog)
+        self._admit = Admit(blobs, catalog, quarantine_limit=quarantine_limit)
+
+    def admit(self, principal: Principal, offer: Offer, chunks: Iterable[Chunk]) -> Admission:
+        """Keep an instance (see `node.archive.admit.Admit.admit`)."""
+        return self._admit.admit(principal, offer, chunks)
+
+    def search(self, principal: Principal, query: Query) -> Rows:
+        """Find patients, studies, series or instances; rows are read from the catalog as they are iterated.
+
+        Raises:
+            Forbidden: the policy says no.
+        """
+        self._gate.demand(principal, Action.QUERY)
+        self._gate.record(principal, Event.QUERY, what=f"{query.level.name} {_shown(query)}")
+        return search.search(self._catalog.reading, query)
+
+    def select(
+        self, principal: Principal, selection: Selection, *, destination: str = "", event: Event = Event.SENT
+    ) -> list[Instance]:
+        """The instances that a retrieval is about, series by series.
+
+        Args:
+            principal: who asks.
+            selection: unique keys.
+            destination: where they go, for the audit record, if not to who asks.
+            event: how the audit record calls it.
+
+        Raises:
+            Forbidden: the policy says no.
+            MalformedQuery: the selection names nothing, or an ambiguous patient.
+        """
+        self._gate.demand(principal, Action.RETRIEVE)
+        with self._catalog.reading() as unit:
+            instances = chosen(unit, selection)
+        studies: list[str] = sorted({instance.study for instance in instances}) or [""]
+        what = f"{len(instances)} instances {destination}".strip()
+        self._gate.record(principal, event, what=what, studies=studies)
+        return instances
+
+    def open(self, instance: Instance) -> StoredFile:
+        """The stored Part 10 file of an instance that `select` gave.
+
+        Raises:
+            BlobMissing: its bytes are gone.
+            Damaged: it does not begin as such a file does.
+        """
+        return StoredFile.of(self._blobs.open(instance.digest))
+
+    def request_commitment(self, principal: Principal, transaction: UID, wanted: Sequence[Wanted]) -> None:
+        """Owe a device the answer to its Storage Commitment request; durable when this returns."""
+        self._gate.demand(principal, Action.STORE)
+        request = CommitmentRequest(device=principal.name, transaction=transaction, wanted=tuple(wanted))
+        self._catalog.perform(lambda unit: commitment.owe(unit, request))
+
+    def vouch(self, wanted: Sequence[Wanted]) -> Vouched:
+        """Say which instances are safe here."""
+        with self._catalog.reading() as unit:
+            return commitment.vouch(unit, self._blobs, wanted)
+
+    def commitment_done(self, transaction: UID, device: str) -> None:
+        """The device has the answer to its request."""
+        self._catalog.perform(
+            lambda unit: unit.jobs.done(Task.COMMITMENT, commitment.key(device, transaction))
+        )
+
+    def compare(self, instance: InstanceUID, other: Digest) -> bool:
+        """Settle a conflict by comparing both forms; whether they were one (see `node.archive.settle`)."""
+        return settle.compare(self._blobs, self._catalog, instance, other)
+
+    def counts(self) -> Counts:
+        """How much there is of everything."""
+        with self._catalog.reading() as unit:
+            return count(unit)
+
+    def conflicts(self) -> Sequence[Conflict]:
+        """Instances that arrived with different bytes under one UID."""
+        with self._catalog.reading() as unit:
+            return unit.conflicts.unsettled()
+
+    def quarantined(self) -> Sequence[Quarantined]:
+        """Objects that wait for a person."""
+        with self._catalog.reading() as unit:
+            return unit.quarantine.held()
+
+    def shared_studies(self) -> Sequence[StudyUID]:
+        """Study Instance UIDs that came for more than one patient."""
+        with self._catalog.reading() as unit:
+            return shared_studies(unit)
+
+    def open_quarantined(self, principal: Principal, digest: Digest) -> StoredFile:
+        """The stored file of an object in quarantine.
+
+        Raises:
+            Forbidden: the policy says no.
+            Unknown: none waits under that name.
+        """
+        self._gate.demand(principal, Action.ADMINISTER)
+        self._gate.record(principal, Event.SETTLED, what=f"opened {digest}")
+        return StoredFile.of(self._blobs.open(settle.held_object(self._catalog, digest).digest))
+
+    def release(self, principal: Principal, digest: Digest, patient_id: str, issuer: str = "") -> Admission:
+        """Archive a quarantined object under the identity that a person gives; the original stays.
+
+        Raises:
+            Unknown: none waits under that name.
+            MalformedInstance, Unidentified: it lacks more than the patient's identity.
+        """
+        with self.open_quarantined(principal, digest) as stored:
+            try:
+                offer, dataset = settle.amended(stored, patient_id, issuer)
+            except Unidentified as error:
+                raise Unidentified(error.args[0], digest) from None
+        admission = self.admit(principal, offer, [dataset])
+        self._catalog.perform(lambda unit: settle.decide(unit, principal, digest, RELEASED))
+        return admission
+
+    def discard(self, principal: Principal, digest: Digest) -> None:
+        """Throw a quarantined object away.
+
+        Raises:
+            Unknown: none waits under that name.
+        """
+        self._gate.demand(principal, Action.ADMINISTER)
+        with self._catalog.begin() as unit:
+            settle.demand_held(unit, digest)
+            settle.decide(unit, principal, digest, DISCARDED)
+            self._blobs.remove(digest)
+
+    def lease_jobs(self, many: int = 8) -> Sequence[Job]:
+        """Jobs that are due, for a worker to carry out."""
+        with self._catalog.reading() as unit:
+            if not unit.jobs.any_due():
+                return ()
+        with self._catalog.begin() as unit:
+            return unit.jobs.lease(many, LEASE)
+
+    def job_done(self, job: Job) -> None:
+        """The effect of the job is committed."""
+        self._catalog.perform(lambda unit: unit.jobs.done(job.kind, job.key))
+
+    def job_failed(self, job: Job, error: str, *, for_good: bool = False) -> None:
+        """The job has to be tried again later, or waits for a person."""
+        self._catalog.perform(lambda unit: unit.jobs.save(job.failed(unit.now, error, for_good=for_good)))
+
+
+def _shown(query: Query) -> str:
+    """The keys of a query as the audit record keeps them."""
+    return " ".join(f"{key.tag:08X}={key.value}" for key in query.keys if key.value)

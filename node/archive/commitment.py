@@ -1,0 +1,67 @@
+"""Storage Commitment: requests are owed as jobs, and answered from what the catalog and the store hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from node.blobs.store import BlobStore
+from node.catalog.unit import Unit
+from node.domain.commitment import CommitmentRequest, Reason, Vouched, Wanted
+from node.domain.ids import UID, InstanceUID, SOPClassUID
+from node.domain.job import SECOND, Job, Task
+
+GRACE = 15 * SECOND
+"""The face may report on the association of the request itself; after this the worker calls the device."""
+
+
+def owe(unit: Unit, request: CommitmentRequest) -> None:
+    """Write the request as a job; the same transaction of the same device is owed once."""
+    payload = {
+        "device": request.device,
+        "transaction": request.transaction,
+        "wanted": [[wanted.sop_class, wanted.instance] for wanted in request.wanted],
+    }
+    unit.jobs.add(Task.COMMITMENT, key(request.device, request.transaction), json.dumps(payload), after=GRACE)
+
+
+def key(device: str, transaction: UID) -> str:
+    """The name of the job."""
+    return f"{device} {transaction}"
+
+
+def requested(job: Job) -> CommitmentRequest:
+    """The request that `owe` wrote."""
+    payload = json.loads(job.payload)
+    return CommitmentRequest(
+        device=payload["device"],
+        transaction=UID.trusted(payload["transaction"]),
+        wanted=tuple(
+            Wanted(sop_class=SOPClassUID.trusted(sop_class), instance=InstanceUID.trusted(instance))
+            for sop_class, instance in payload["wanted"]
+        ),
+    )
+
+
+def vouch(unit: Unit, blobs: BlobStore, wanted: Sequence[Wanted]) -> Vouched:
+    """Say of each instance whether it is safe: catalogued, and its bytes there in full."""
+    held: list[Wanted] = []
+    failed: list[tuple[Wanted, Reason]] = []
+    for one in wanted:
+        reason = _doubt(unit, blobs, one)
+        if reason is None:
+            held.append(one)
+        else:
+            failed.append((one, reason))
+    return Vouched(held=tuple(held), failed=tuple(failed))
+
+
+def _doubt(unit: Unit, blobs: BlobStore, wanted: Wanted) -> Reason | None:
+    instance = unit.instances.find(wanted.instance)
+    if instance is None:
+        return Reason.NO_SUCH_INSTANCE
+    if instance.sop_class != wanted.sop_class:
+        return Reason.CLASS_CONFLICT
+    if blobs.size(instance.digest) != instance.size:
+        return Reason.PROCESSING_FAILURE
+    return None

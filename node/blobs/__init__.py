@@ -1,0 +1,1 @@
+"""Bytes: immutable, named by their digest, on disk before anybody is told so."""

@@ -1,0 +1,241 @@
+"""Blobs as files on a local file system.
+
+```
+writer ── write ──▶ incoming/<store>-<number>        nobody sees it; locked while its writer lives
+   │                     │ fdatasync                 bytes durable
+   │ keep                │ rename                    ab/<digest>
+   ▼                     │ fsync of ab/              name durable
+ digest ◀────────────────┘
+```
+
+A blob that is put again is renamed over the old one: same content, and a rotten copy is healed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import itertools
+import mmap
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from node.blobs.store import put
+from node.domain.errors import BlobMissing, DigestMismatch, NodeError, StoreFailing, StoreFull
+from node.domain.ids import Digest
+from node.domain.instance import Chunk
+
+INCOMING = "incoming"
+READ_SIZE = 1 << 20
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FOLDERS = [f"{number:02x}" for number in range(256)]
+
+
+class _StorageErrors:
+    """Says what the operating system said in the node's own words; a context manager without state."""
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Translate an OSError.
+
+        Raises:
+            StoreFull: there is no room.
+            StoreFailing: any other OSError.
+        """
+        if isinstance(error, OSError):
+            raise _said(error) from error
+
+
+def _said(error: OSError) -> NodeError:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return StoreFull(reason) if error.errno in _NO_ROOM else StoreFailing(reason)
+
+
+storage_errors = _StorageErrors()
+
+
+class FilesystemStore:
+    """A `BlobStore` in a folder: 256 subfolders by the first two digits of the digest."""
+
+    def __init__(self, root: Path, *, reserve: int = 0) -> None:
+        """Open the store, making its folders where they are missing.
+
+        Args:
+            root: the folder.
+            reserve: bytes of the file system that stay free; writers get `StoreFull` before.
+        """
+        self._root = str(root)
+        self._reserve = reserve
+        self._name = secrets.token_hex(8)
+        self._numbers = itertools.count()
+        with storage_errors:
+            root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            held = {path.name for path in root.iterdir()}
+            for name in {INCOMING, *_FOLDERS} - held:
+                (root / name).mkdir(exist_ok=True, mode=0o700)
+            # Folders that are there may have been made by a process that did not live to sync their names.
+            _sync(root.parent)
+            _sync(root)
+
+    def writer(self) -> _Writer:
+        """Begin to write a blob (see `BlobStore.writer`)."""
+        if self.free() <= 0:
+            raise StoreFull("less than the reserve is free")
+        return _Writer(self, f"{self._root}/{INCOMING}/{self._name}-{next(self._numbers)}")
+
+    def put(self, chunks: Iterable[Chunk]) -> Digest:
+        """Keep the bytes durably and return their name (see `BlobStore.put`)."""
+        return put(self, chunks)
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """A file to read (see `BlobStore.open`)."""
+        try:
+            return open(self._path(digest), "rb", buffering=0)  # noqa: PTH123 - the caller closes it
+        except FileNotFoundError:
+            raise BlobMissing(digest) from None
+        except OSError as error:
+            raise _said(error) from error
+
+    @contextmanager
+    def mapped(self, digest: Digest) -> Iterator[memoryview]:
+        """Look at all bytes of a blob through a map of the file."""
+        with self.open(digest) as file, _map(file.fileno()) as view:
+            yield view
+
+    def size(self, digest: Digest) -> int | None:
+        """Bytes of the blob, or None where it is not held."""
+        try:
+            return os.stat(self._path(digest)).st_size  # noqa: PTH116
+        except FileNotFoundError:
+            return None
+
+    def verify(self, digest: Digest) -> None:
+        """Read the blob back, past the page cache where the system allows it (see `BlobStore.verify`)."""
+        with self.open(digest) as file, storage_errors:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            found = _digest(file)
+        if found != digest:
+            raise DigestMismatch(digest, found)
+
+    def remove(self, digest: Digest) -> None:
+        """Forget the blob durably."""
+        with storage_errors:
+            Path(self._path(digest)).unlink(missing_ok=True)
+            _sync(f"{self._root}/{digest[:2]}")
+
+    def digests(self) -> Iterator[Digest]:
+        """Names of all blobs held."""
+        for folder in _FOLDERS:
+            with storage_errors, os.scandir(f"{self._root}/{folder}") as entries:
+                yield from (Digest(entry.name) for entry in entries if Digest.form.fullmatch(entry.name))
+
+    def free(self) -> int:
+        """Bytes that can still be written before the store says `StoreFull`."""
+        with storage_errors:
+            status = os.statvfs(self._root)
+        return status.f_bavail * status.f_frsize - self._reserve
+
+    def sweep(self) -> int:
+        """Remove what writers that are gone have left aside; return how many files."""
+        return sum(_is_swept(path) for path in Path(self._root, INCOMING).iterdir())
+
+    def _path(self, digest: str) -> str:
+        return f"{self._root}/{digest[:2]}/{digest}"
+
+    def _admit(self, aside: str, digest: Digest) -> None:
+        """Give bytes that are durable their name, durably."""
+        os.rename(aside, self._path(digest))  # noqa: PTH104
+        _sync(f"{self._root}/{digest[:2]}")
+
+
+class _Writer:
+    """A `BlobWriter` into a file aside."""
+
+    def __init__(self, store: FilesystemStore, path: str) -> None:
+        self.size = 0
+        self._store = store
+        self._path = path
+        self._hash = hashlib.sha256()
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        with storage_errors:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            self._descriptor = os.open(self._path, flags, 0o600)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._descriptor >= 0:
+            with suppress(OSError):  # what cannot be removed now is swept when the node starts
+                self._close()
+            with suppress(OSError):
+                os.unlink(self._path)  # noqa: PTH108
+
+    def write(self, chunk: Chunk) -> None:
+        """Append a chunk."""
+        rest = memoryview(chunk)
+        self._hash.update(rest)
+        self.size += rest.nbytes
+        with storage_errors:
+            while rest.nbytes:
+                rest = rest[os.write(self._descriptor, rest) :]
+
+    def view(self) -> AbstractContextManager[memoryview]:
+        """Look at all bytes written so far through a map of the file."""
+        return _map(self._descriptor) if self.size else nullcontext(memoryview(b""))
+
+    def keep(self) -> Digest:
+        """Make the bytes durable and return their name."""
+        digest = Digest.trusted(self._hash.hexdigest())
+        with storage_errors:
+            os.fdatasync(self._descriptor)
+            self._store._admit(self._path, digest)
+            self._close()
+        return digest
+
+    def _close(self) -> None:
+        """Close the file once, also where closing fails: its number may be another file's by then."""
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
+
+
+def _digest(file: BinaryIO) -> str:
+    hashed = hashlib.sha256()
+    while chunk := file.read(READ_SIZE):
+        hashed.update(chunk)
+    return hashed.hexdigest()
+
+
+@contextmanager
+def _map(descriptor: int) -> Iterator[memoryview]:
+    with storage_errors:
+        mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    # The map is not closed here: whoever handles an error may still hold a slice of it, and its end is soon.
+    with memoryview(mapped) as view:
+        yield view
+
+
+def _is_swept(path: Path) -> bool:
+    """Remove a file aside unless its writer lives, which holds a lock on it."""
+    with suppress(OSError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+        return True
+    return False
+
+
+def _sync(folder: Path | str) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,109 @@
+"""Blobs in memory: the same promises, for tests of whole sites in one process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Self
+
+from node.blobs.store import put
+from node.domain.errors import BlobMissing, DigestMismatch, StoreFull
+from node.domain.ids import Digest
+from node.domain.instance import Chunk
+
+
+class MemoryStore:
+    """A `BlobStore` that forgets when the process ends."""
+
+    def __init__(self, *, capacity: int = 1 << 40) -> None:
+        """An empty store that says `StoreFull` beyond `capacity` bytes."""
+        self.blobs: dict[Digest, bytes] = {}
+        self._capacity = capacity
+
+    def writer(self) -> _MemoryWriter:
+        """Begin to write a blob."""
+        if self.free() <= 0:
+            raise StoreFull("the capacity is used up")
+        return _MemoryWriter(self)
+
+    def put(self, chunks: Iterable[Chunk]) -> Digest:
+        """Keep the bytes and return their name."""
+        return put(self, chunks)
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """A file to read, with a descriptor."""
+        if digest not in self.blobs:
+            raise BlobMissing(digest)
+        file = os.fdopen(os.memfd_create(digest), "w+b", buffering=0)
+        file.write(self.blobs[digest])
+        file.seek(0)
+        return file
+
+    @contextmanager
+    def mapped(self, digest: Digest) -> Iterator[memoryview]:
+        """Look at all bytes of a blob."""
+        if digest not in self.blobs:
+            raise BlobMissing(digest)
+        with memoryview(self.blobs[digest]) as view:
+            yield view
+
+    def size(self, digest: Digest) -> int | None:
+        """Bytes of the blob, or None where it is not held."""
+        return len(self.blobs[digest]) if digest in self.blobs else None
+
+    def verify(self, digest: Digest) -> None:
+        """Compare the bytes with their name."""
+        if digest not in self.blobs:
+            raise BlobMissing(digest)
+        found = hashlib.sha256(self.blobs[digest]).hexdigest()
+        if found != digest:
+            raise DigestMismatch(digest, found)
+
+    def remove(self, digest: Digest) -> None:
+        """Forget the blob."""
+        self.blobs.pop(digest, None)
+
+    def digests(self) -> Iterator[Digest]:
+        """Names of all blobs held."""
+        return iter(list(self.blobs))
+
+    def free(self) -> int:
+        """Bytes that can still be written."""
+        return self._capacity - sum(map(len, self.blobs.values()))
+
+
+class _MemoryWriter:
+    """A `BlobWriter` into a byte array."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.size = 0
+        self._store = store
+        self._bytes = bytearray()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._bytes = bytearray()
+
+    def write(self, chunk: Chunk) -> None:
+        """Append a chunk."""
+        self._bytes += chunk
+        self.size = len(self._bytes)
+        if self.size > self._store.free():
+            raise StoreFull("the capacity is used up")
+
+    @contextmanager
+    def view(self) -> Iterator[memoryview]:
+        """Look at all bytes written so far."""
+        with memoryview(bytes(self._bytes)) as view:
+            yield view
+
+    def keep(self) -> Digest:
+        """Give the bytes their name."""
+        content = bytes(self._bytes)
+        digest = Digest.trusted(hashlib.sha256(content).hexdigest())
+        self._store.blobs[digest] = content
+        return digest

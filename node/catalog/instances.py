@@ -1,0 +1,225 @@
+"""Patients, studies, series and instances as rows: what an arrival adds to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Table, bindparam, insert, select, update
+from sqlalchemy.sql import ClauseElement
+
+from node.catalog import schema
+from node.catalog.arrival import Arrival
+from node.catalog.attributes import ATTRIBUTES, Attribute
+from node.catalog.matching import name
+from node.catalog.statement import Statement
+from node.domain.ids import Digest, InstanceUID, SeriesUID, SOPClassUID, StudyUID, TransferSyntaxUID
+from node.domain.instance import Instance
+from node.domain.query import Level
+
+if TYPE_CHECKING:
+    from node.catalog.unit import Unit
+
+_patient, _study, _series, _instance = (
+    table.c for table in (schema.patient, schema.study, schema.series, schema.instance)
+)
+_modality = schema.study_modality.c
+
+
+def _inserted(table: Table) -> ClauseElement:
+    return (
+        insert(table)
+        .values({c.name: bindparam(c.name) for c in table.c if c.name != "id"})
+        .returning(table.c.id)
+    )
+
+
+_PATIENT = Statement(
+    select(_patient.id).where(
+        _patient.patient_id == bindparam("patient_id"), _patient.issuer == bindparam("issuer")
+    )
+)
+_ADD_PATIENT = Statement(_inserted(schema.patient))
+_STUDY = Statement(
+    select(_study.id).where(_study.uid == bindparam("uid"), _study.patient == bindparam("of_patient"))
+)
+_ADD_STUDY = Statement(_inserted(schema.study))
+_SERIES = Statement(
+    select(_series.id, _series.study)
+    .join(schema.study, _study.id == _series.study)
+    .join(schema.patient, _patient.id == _study.patient)
+    .where(
+        _series.uid == bindparam("series"),
+        _study.uid == bindparam("study"),
+        _patient.patient_id == bindparam("patient_id"),
+        _patient.issuer == bindparam("issuer"),
+    )
+)
+_ADD_SERIES = Statement(_inserted(schema.series))
+_KNOWN = Statement(select(_instance.digest).where(_instance.uid == bindparam("uid")))
+_ADD_INSTANCE = Statement(
+    insert(schema.instance).values({c.name: bindparam(c.name) for c in schema.instance.c if c.name != "id"})
+)
+_COUNT_IN_SERIES = Statement(
+    update(schema.series)
+    .where(_series.id == bindparam("row"))
+    .values(instance_count=_series.instance_count + 1)
+)
+_COUNT_IN_STUDY = Statement(
+    update(schema.study)
+    .where(_study.id == bindparam("row"))
+    .values(instance_count=_study.instance_count + 1, bytes=_study.bytes + bindparam("added"))
+)
+_COUNT_SERIES = Statement(
+    update(schema.study).where(_study.id == bindparam("row")).values(series_count=_study.series_count + 1)
+)
+_MODALITIES = Statement(
+    select(_modality.modality).where(_modality.study == bindparam("study")).order_by(_modality.modality)
+)
+_ADD_MODALITY = Statement(insert(schema.study_modality))
+_SET_MODALITIES = Statement(
+    update(schema.study).where(_study.id == bindparam("row")).values(modalities=bindparam("joined"))
+)
+INSTANCE = (
+    _instance.uid,
+    _series.uid,
+    _study.uid,
+    _instance.sop_class,
+    _instance.transfer_syntax,
+    _instance.digest,
+    _instance.size,
+)
+"""What `instance_of` makes an `Instance` of."""
+_ONE = Statement(
+    select(*INSTANCE)
+    .join(schema.series, _series.id == _instance.series)
+    .join(schema.study, _study.id == _series.study)
+    .where(_instance.uid == bindparam("uid"))
+)
+
+
+def _columns(level: Level) -> list[Attribute]:
+    return [a for a in ATTRIBUTES.values() if a.level is level and a.column is not None]
+
+
+_PATIENT_COLUMNS, _STUDY_COLUMNS, _SERIES_COLUMNS, _IMAGE_COLUMNS = (_columns(level) for level in Level)
+
+
+class Instances:
+    """The derived tables that queries and retrievals read."""
+
+    def __init__(self, unit: Unit) -> None:
+        """The tables within a unit of work."""
+        self._unit = unit
+
+    def digest(self, uid: InstanceUID) -> Digest | None:
+        """The name of the bytes archived under a SOP Instance UID, or None where there are none."""
+        row = self._unit.run(_KNOWN, uid=uid).fetchone()
+        return Digest.trusted(row[0]) if row else None
+
+    def find(self, uid: InstanceUID) -> Instance | None:
+        """The instance archived under a SOP Instance UID."""
+        row = self._unit.run(_ONE, uid=uid).fetchone()
+        return instance_of(row) if row else None
+
+    def add(self, arrival: Arrival) -> None:
+        """Catalogue an instance whose UID is new here, with the series, study and patient it brings."""
+        series, study = self._series(arrival)
+        self._unit.run(
+            _ADD_INSTANCE,
+            **_values(arrival, Level.IMAGE, _IMAGE_COLUMNS),
+            series=series,
+            transfer_syntax=arrival.transfer_syntax,
+            digest=arrival.digest,
+            size=arrival.size,
+            arrived_at=arrival.at,
+            source=arrival.source,
+        )
+        self._unit.run(_COUNT_IN_SERIES, row=series)
+        self._unit.run(_COUNT_IN_STUDY, row=study, added=arrival.size)
+
+    def _series(self, arrival: Arrival) -> tuple[int, int]:
+        """Row numbers of the series and its study, made where they are new."""
+        row = self._unit.run(
+            _SERIES,
+            series=arrival.series,
+            study=arrival.study,
+            patient_id=arrival.patient_id,
+            issuer=arrival.issuer,
+        ).fetchone()
+        if row:
+            return row[0], row[1]
+        study = self._study(arrival)
+        series = self._add(
+            _ADD_SERIES, **_values(arrival, Level.SERIES, _SERIES_COLUMNS), study=study, instance_count=0
+        )
+        self._unit.run(_COUNT_SERIES, row=study)
+        self._note_modality(study, arrival.text(0x00080060))
+        return series, study
+
+    def _study(self, arrival: Arrival) -> int:
+        """Row number of the study of this patient: one UID for two patients is two studies."""
+        patient = self._patient(arrival)
+        row = self._unit.run(_STUDY, uid=arrival.study, of_patient=patient).fetchone()
+        if row:
+            return int(row[0])
+        values = _values(arrival, Level.STUDY, _STUDY_COLUMNS)
+        return self._add(
+            _ADD_STUDY,
+            **values,
+            referring_folded=name(values["referring"]),
+            patient=patient,
+            series_count=0,
+            instance_count=0,
+            bytes=0,
+            arrived_at=arrival.at,
+        )
+
+    def _patient(self, arrival: Arrival) -> int:
+        row = self._unit.run(_PATIENT, patient_id=arrival.patient_id, issuer=arrival.issuer).fetchone()
+        if row:
+            return int(row[0])
+        values = _values(arrival, Level.PATIENT, _PATIENT_COLUMNS)
+        return self._add(_ADD_PATIENT, **values, name_folded=name(values["name"]))
+
+    def _add(self, statement: Statement, **values: Any) -> int:
+        row = self._unit.run(statement, **values).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _note_modality(self, study: int, modality: str) -> None:
+        """Keep Modalities in Study (0008,0061) in step with the series."""
+        known = [row[0] for row in self._unit.run(_MODALITIES, study=study).fetchall()]
+        if modality and modality not in known:
+            self._unit.run(_ADD_MODALITY, study=study, modality=modality)
+            self._unit.run(_SET_MODALITIES, row=study, joined="\\".join(sorted([*known, modality])))
+
+
+def _values(arrival: Arrival, level: Level, columns: Sequence[Attribute]) -> dict[str, Any]:
+    """Values of the level's columns; identity comes from the checked fields."""
+    values: dict[str, Any] = {a.column: arrival.text(a.tag) for a in columns if a.column}
+    values["more"] = arrival.more(level)
+    match level:
+        case Level.PATIENT:
+            values |= {"patient_id": arrival.patient_id, "issuer": arrival.issuer}
+        case Level.STUDY:
+            values |= {"uid": arrival.study}
+        case Level.SERIES:
+            values |= {"uid": arrival.series}
+        case Level.IMAGE:
+            values |= {"uid": arrival.instance, "sop_class": arrival.sop_class}
+    return values
+
+
+def instance_of(row: Sequence[Any]) -> Instance:
+    """An `Instance` from a row of the columns `INSTANCE`."""
+    uid, series, study, sop_class, transfer_syntax, digest, size = row
+    return Instance(
+        uid=InstanceUID.trusted(uid),
+        series=SeriesUID.trusted(series),
+        study=StudyUID.trusted(study),
+        sop_class=SOPClassUID.trusted(sop_class),
+        transfer_syntax=TransferSyntaxUID.trusted(transfer_syntax),
+        digest=Digest.trusted(digest),
+        size=size,
+    )

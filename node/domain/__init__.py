@@ -1,0 +1,1 @@
+"""Names, values, states and errors: the words of the house. Standard library only."""

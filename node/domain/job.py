@@ -1,0 +1,64 @@
+"""A job: what is still to do, written in the unit of work of the fact that caused it.
+
+```
+due ── the effect is committed ──▶ done (the row goes)
+ │ ▲── due again after a pause, or when somebody revives it
+ ▼
+stalled   too many failures in a row, or one that no repetition can mend
+```
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Self
+
+SECOND = 1_000_000
+"""Microseconds."""
+_FIRST_PAUSE = 2 * SECOND
+_LONGEST_PAUSE = 3600 * SECOND
+PATIENCE = 200
+"""Attempts before a job stalls: about a week at the longest pause."""
+
+
+class Task(StrEnum):
+    """Kinds of jobs."""
+
+    COMPARE = "compare"
+    """Prove two stored forms of an instance equal, or different."""
+    COMMITMENT = "commitment"
+    """Tell a device what became of its Storage Commitment request."""
+
+
+class State(StrEnum):
+    """Where a job stands."""
+
+    DUE = "due"
+    STALLED = "stalled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One thing to do; `kind` and `key` name it, so that asking twice does it once."""
+
+    kind: Task
+    key: str
+    payload: str = ""
+    state: State = State.DUE
+    created_at: int = 0
+    due_at: int = 0
+    """Microseconds since 1970; while it is leased, the end of the lease."""
+    attempts: int = 0
+    error: str = ""
+
+    def leased(self, until: int) -> Self:
+        """The job in somebody's hands: due again when the lease ends without an outcome."""
+        return replace(self, due_at=until, attempts=self.attempts + 1)
+
+    def failed(self, now: int, error: str, *, for_good: bool = False) -> Self:
+        """The job after a failure: due after a pause that doubles, or stalled."""
+        if for_good or self.attempts >= PATIENCE:
+            return replace(self, state=State.STALLED, error=error)
+        pause = min(_FIRST_PAUSE * 2 ** min(self.attempts, 20), _LONGEST_PAUSE)
+        return replace(self, due_at=now + pause, error=error)

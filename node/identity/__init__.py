@@ -1,0 +1,1 @@
+"""Who is calling: from what a face sees to a principal."""

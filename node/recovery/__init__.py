@@ -1,0 +1,1 @@
+"""Finds and repairs: what is lost is made again from what is left."""

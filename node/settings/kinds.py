@@ -1,0 +1,169 @@
+"""Kinds of settings: what each may be, in words, and how its raw value is read and shown."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from node.domain.errors import MalformedIdentifier
+from node.domain.ids import Identifier
+
+Raw: TypeAlias = str | int | float
+"""A value as TOML writes it."""
+
+
+class WrongValueError(ValueError):
+    """What is wrong with a value, as the end of a sentence that begins with the setting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What a setting may be.
+
+    `read` turns the raw value into the node's own (given the site folder, which relative paths
+    start from) and raises `WrongValueError`; `show` is its inverse for the default.
+    """
+
+    allowed: str
+    raw: type[str] | type[int] | type[float]
+    read: Callable[[Any, Path], object]
+    show: Callable[[Any], Raw] = lambda value: value
+
+    def parse(self, text: str) -> object:
+        """Read the text of an environment variable as TOML would have given it."""
+        try:
+            return self.raw(text.strip())
+        except ValueError:
+            raise WrongValueError(f"is not {self.allowed}") from None
+
+    def accept(self, value: object, directory: Path) -> object:
+        """Check the raw value and return the node's own.
+
+        Raises:
+            WrongValueError: it is of another type or outside of what is allowed.
+        """
+        fits = (int, float) if self.raw is float else self.raw
+        if isinstance(value, bool) or not isinstance(value, fits):
+            raise WrongValueError(f"is not {self.allowed}")
+        return self.read(value, directory)
+
+
+def setting(
+    kind: Kind, explanation: str, derive: tuple[str, Callable[[str], Raw]] | None = None
+) -> dict[str, object]:
+    """The metadata of a dataclass field that is a setting: its kind and its line of explanation.
+
+    `derive` names a default that follows from the site's name: in words, and as a function of it.
+    """
+    return {"kind": kind, "help": explanation, "derive": derive}
+
+
+def identifier(form: type[Identifier]) -> Kind:
+    """An identifier that `node.domain.ids` knows how to check."""
+
+    def read(value: str, _: Path) -> object:
+        try:
+            return form(value)
+        except MalformedIdentifier:
+            raise WrongValueError(f"is not a valid {form.what}") from None
+
+    return Kind(allowed=f"a valid {form.what}", raw=str, read=read, show=str)
+
+
+def text(what: str) -> Kind:
+    """A text that is not empty."""
+
+    def read(value: str, _: Path) -> object:
+        if not value.strip():
+            raise WrongValueError(f"is empty; it must be {what}")
+        return value.strip()
+
+    return Kind(allowed=what, raw=str, read=read)
+
+
+def one_of(*choices: str) -> Kind:
+    """One word out of a few."""
+    allowed = "one of " + ", ".join(choices)
+
+    def read(value: str, _: Path) -> object:
+        if value.lower() not in choices:
+            raise WrongValueError(f"is not {allowed}")
+        return value.lower()
+
+    return Kind(allowed=allowed, raw=str, read=read)
+
+
+def whole(low: int, high: int, unit: str = "") -> Kind:
+    """A whole number between two others, both included."""
+    allowed = f"a whole number{unit and ' of '}{unit} from {low} to {high}"
+
+    def read(value: int, _: Path) -> object:
+        if not low <= value <= high:
+            raise WrongValueError(f"is {value}; it must be {allowed}")
+        return value
+
+    return Kind(allowed=allowed, raw=int, read=read)
+
+
+def seconds(low: float, high: float) -> Kind:
+    """A duration in seconds, fractions allowed."""
+    allowed = f"a number of seconds from {low:g} to {high:g}"
+
+    def read(value: float, _: Path) -> object:
+        if not low <= value <= high:
+            raise WrongValueError(f"is {value:g}; it must be {allowed}")
+        return float(value)
+
+    return Kind(allowed=allowed, raw=float, read=read)
+
+
+def optional_port() -> Kind:
+    """A TCP port, or 0 for a door that stays shut."""
+    inner = whole(0, 65535)
+    return Kind(
+        allowed="a port from 1 to 65535, or 0 for no such door",
+        raw=int,
+        read=lambda value, directory: inner.read(value, directory) or None,
+        show=lambda value: value or 0,
+    )
+
+
+def place(*, optional: bool = False) -> Kind:
+    """A file or folder that the node makes itself."""
+    allowed = "a path, relative to the site folder" + (", or empty for none" if optional else "")
+
+    def read(value: str, directory: Path) -> object:
+        if not value.strip() and not optional:
+            raise WrongValueError("is empty; it must be a path")
+        return directory / Path(value).expanduser() if value.strip() else None
+
+    return Kind(allowed=allowed, raw=str, read=read, show=lambda value: str(value or ""))
+
+
+def file_to_read(*, optional: bool = False, secret: bool = False) -> Kind:
+    """A file that has to be there and readable; a secret one must not be readable for everybody."""
+    allowed = "a file, relative to the site folder" + (", or empty for none" if optional else "")
+
+    def read(value: str, directory: Path) -> object:
+        if optional and not value.strip():
+            return None
+        path = directory / Path(value).expanduser()
+        _check_readable(path)
+        if secret and path.stat().st_mode & stat.S_IROTH:
+            raise WrongValueError(f"names {path}, which everybody may read; take that away with `chmod o-r`")
+        return path
+
+    return Kind(allowed=allowed, raw=str, read=read, show=lambda value: str(value or ""))
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        with path.open("rb"):
+            return
+    except OSError as error:
+        raise WrongValueError(
+            f"names {path}, which cannot be read ({(error.strerror or 'unknown').lower()})"
+        ) from None

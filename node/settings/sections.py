@@ -1,0 +1,216 @@
+"""The settings of a site, section by section: the one table that checks, explains and documents them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from node.domain.ids import AETitle, SiteId
+from node.settings.kinds import (
+    file_to_read,
+    identifier,
+    one_of,
+    optional_port,
+    place,
+    seconds,
+    setting,
+    text,
+    whole,
+)
+
+
+def ae_title_of(site: str) -> str:
+    """The AE title that a site has unless it chose another: its name in capitals."""
+    return site.upper()[:16].rstrip("-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteSettings:
+    """Who this site is."""
+
+    name: SiteId = field(
+        metadata=setting(
+            identifier(SiteId),
+            "The name of the site in the federation. It is part of every record; do not change it.",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DicomSettings:
+    """The DICOM face: where modalities, workstations and archives associate."""
+
+    ae_title: AETitle = field(
+        metadata=setting(
+            identifier(AETitle),
+            "The AE title by which devices call this node.",
+            derive=("the site's name in capitals", ae_title_of),
+        )
+    )
+    host: str = field(
+        default="0.0.0.0",  # noqa: S104
+        metadata=setting(
+            text("an address or host name of this machine"),
+            "The address of this machine on which both DICOM doors listen; 0.0.0.0 is all of them.",
+        ),
+    )
+    port: int = field(default=11112, metadata=setting(whole(1, 65535), "The DICOM port without encryption."))
+    tls_port: int | None = field(
+        default=2762,
+        metadata=setting(
+            optional_port(), "The DICOM port with mutual TLS (BCP 195); 0 keeps that door shut."
+        ),
+    )
+    certificate: Path = field(
+        default=Path("keys/site.crt"),
+        metadata=setting(file_to_read(), "The node's certificate and what it is signed by (PEM)."),
+    )
+    private_key: Path = field(
+        default=Path("keys/site.key"),
+        metadata=setting(file_to_read(secret=True), "The private key of the certificate (PEM)."),
+    )
+    device_ca: Path | None = field(
+        default=None,
+        metadata=setting(
+            file_to_read(optional=True),
+            "Certificate authorities that sign the certificates of devices (PEM); "
+            "certificates given with `konzilium device add` are trusted without it.",
+        ),
+    )
+    max_associations: int = field(
+        default=64,
+        metadata=setting(
+            whole(1, 4096),
+            "Associations at the same time, all devices together; one more is rejected for now.",
+        ),
+    )
+    max_associations_per_device: int = field(
+        default=16, metadata=setting(whole(1, 4096), "Associations at the same time from one device.")
+    )
+    max_pdu: int = field(
+        default=131072,
+        metadata=setting(
+            whole(4096, 16 * 1024 * 1024, "bytes"), "The longest protocol data unit the node asks to be sent."
+        ),
+    )
+    idle_timeout: float = field(
+        default=60.0,
+        metadata=setting(
+            seconds(0.1, 86400), "Seconds after which an association that says nothing is aborted."
+        ),
+    )
+    read_timeout: float = field(
+        default=30.0,
+        metadata=setting(seconds(0.1, 86400), "Seconds that a sender may pause in the middle of a message."),
+    )
+    acse_timeout: float = field(
+        default=30.0,
+        metadata=setting(
+            seconds(0.1, 3600), "Seconds that the opening and closing of an association may take."
+        ),
+    )
+    max_identifier: int = field(
+        default=1024 * 1024,
+        metadata=setting(
+            whole(4096, 256 * 1024 * 1024, "bytes"), "The longest query or retrieval identifier."
+        ),
+    )
+    max_command: int = field(
+        default=64 * 1024, metadata=setting(whole(1024, 1024 * 1024, "bytes"), "The longest command set.")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """The web face, for people and DICOMweb. Its door opens with the portal; the port is reserved now."""
+
+    http_port: int = field(
+        default=8080, metadata=setting(whole(1, 65535), "The port for browsers and DICOMweb.")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """The face for other nodes. Its door opens with the federation; the port is reserved now."""
+
+    port: int = field(
+        default=8443, metadata=setting(whole(1, 65535), "The port on which other nodes call this one.")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """Where the bytes are."""
+
+    path: Path = field(
+        default=Path("blobs"),
+        metadata=setting(place(), "The folder of the archived objects; it must be on a local disk."),
+    )
+    reserve_mb: int = field(
+        default=1024,
+        metadata=setting(
+            whole(0, 1024 * 1024 * 1024, "MiB"),
+            "Space in MiB that the node leaves free: with less, it refuses to store (status A700).",
+        ),
+    )
+    quarantine_limit_mb: int = field(
+        default=2048,
+        metadata=setting(
+            whole(1, 1024 * 1024 * 1024, "MiB"),
+            "MiB that objects without a patient or study may take up until somebody looks at them.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogSettings:
+    """Where the catalog is."""
+
+    path: Path = field(
+        default=Path("catalog.db"),
+        metadata=setting(place(), "The catalog's database file; it must be on a local disk."),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """What the node tells about its work: JSON lines, without any attribute of a patient."""
+
+    level: str = field(
+        default="info",
+        metadata=setting(
+            one_of("debug", "info", "warning", "error"), "The least important kind of line to write."
+        ),
+    )
+    file: Path | None = field(
+        default=None,
+        metadata=setting(
+            place(optional=True), "A file to append the lines to; empty writes them to standard error."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of a site, read once."""
+
+    directory: Path
+    site: SiteSettings
+    dicom: DicomSettings
+    web: WebSettings
+    node: NodeSettings
+    store: StoreSettings
+    catalog: CatalogSettings
+    log: LogSettings
+
+
+SECTIONS: dict[str, type] = {
+    "site": SiteSettings,
+    "dicom": DicomSettings,
+    "web": WebSettings,
+    "node": NodeSettings,
+    "store": StoreSettings,
+    "catalog": CatalogSettings,
+    "log": LogSettings,
+}
+"""The sections of `site.toml`, in their order there."""

@@ -1,0 +1,44 @@
+"""`konzilium`: the command line of a site."""
+
+from __future__ import annotations
+
+import click
+
+from node import __version__, telemetry
+from services.cli.commands import Program
+from services.cli.demo.command import demo
+from services.cli.devices import device
+from services.cli.media_in import import_
+from services.cli.media_out import export
+from services.cli.quarantine import conflicts, quarantine
+from services.cli.rebuild import rebuild
+from services.cli.serve import serve
+from services.cli.site import init
+from services.cli.status import status
+
+
+@click.group(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    examples=(
+        "konzilium init /srv/brno --site brno",
+        "konzilium device add /srv/brno CT1 192.0.2.10 104",
+        "konzilium serve /srv/brno",
+        "konzilium status /srv/brno",
+    ),
+)
+@click.version_option(__version__, prog_name="konzilium")
+def main() -> None:
+    """Keep the medical images of a site: archive them, find them, give them back.
+
+    A site lives in one folder (DIR): make it, name the devices that may send and ask, start the node.
+    Every command explains itself with --help.
+
+    Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 partly done; 4 not a site or wrongly set up;
+    5 something needs attention; 6 not possible now, try again later; 7 stored bytes are damaged.
+    """
+    telemetry.configure("error")
+
+
+for command in (init, serve, status, device, import_, export, quarantine, conflicts, rebuild, demo):
+    main.add_command(command)

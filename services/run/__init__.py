@@ -1,0 +1,1 @@
+"""Starting and stopping: the processes of a node and who watches over them."""

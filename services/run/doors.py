@@ -1,0 +1,24 @@
+"""Where a node listens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node.settings import DicomSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Where a face listens."""
+
+    name: str
+    host: str
+    port: int
+
+
+def dicom_doors(settings: DicomSettings) -> list[Door]:
+    """Where devices can associate."""
+    doors = [Door(name="DICOM", host=settings.host, port=settings.port)]
+    if settings.tls_port is not None:
+        doors.append(Door(name="DICOM TLS", host=settings.host, port=settings.tls_port))
+    return doors

@@ -1,0 +1,86 @@
+"""`python -m tests.support.peers` brings what is missing, or names it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import peers
+
+APT_GET = """#!/bin/sh
+echo "$@" >> {folder}/asked
+test -e {policy} && echo held back >> {folder}/asked
+test "$2" = install || exit 0
+cd {folder}
+for tool in strace fusermount3 Orthanc storescu node npm; do echo > $tool; ./chmod +x $tool; done
+"""
+
+
+@pytest.fixture
+def bare(tmp_path, monkeypatch) -> Path:
+    """A folder of programs in which there is none of the peers; an administrator looks no further."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(peers, "ADMINISTRATION", str(tmp_path))
+    monkeypatch.setattr(peers, "POLICY", tmp_path / "policy-rc.d")
+    monkeypatch.setattr(peers, "SYSTEMD", tmp_path / "no-systemd")
+    monkeypatch.delenv("CI", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def apt_get(bare) -> Path:
+    """An apt-get that notes what it is asked and brings every program; returns where it notes."""
+    (bare / "chmod").symlink_to("/bin/chmod")
+    script = bare / "apt-get"
+    script.write_text(APT_GET.format(folder=bare, policy=bare / "policy-rc.d"))
+    script.chmod(0o755)
+    return bare / "asked"
+
+
+def test_without_rights_it_names_the_packages_and_goes_on(bare, capsys):
+    assert peers.main() == 0
+    said = capsys.readouterr().out
+    assert (
+        "Missing peers: dcmtk, fuse3, nodejs, npm, orthanc, strace. Tests that need them are skipped." in said
+    )
+
+
+def test_in_ci_a_missing_peer_is_a_failure(bare, monkeypatch, capsys):
+    monkeypatch.setenv("CI", "true")
+    assert peers.main() == 1
+    assert "Tests that need them fail." in capsys.readouterr().out
+
+
+def test_an_administrator_gets_what_is_missing_with_its_services_held_back(apt_get, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert peers.main() == 0
+    assert apt_get.read_text().splitlines() == [
+        "-q update",
+        "held back",
+        "-q install -y --no-install-recommends dcmtk fuse3 nodejs npm orthanc strace",
+        "held back",
+    ]
+    assert not peers.POLICY.exists()
+
+
+def test_nobody_else_is_asked_to_install(apt_get, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert peers.main() == 0
+    assert not apt_get.exists()
+
+
+def test_a_policy_that_is_there_already_stays(apt_get, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    peers.POLICY.write_text("of the administrator")
+    peers.main()
+    assert peers.POLICY.read_text() == "of the administrator"
+
+
+def test_it_needs_nothing_but_python(tmp_path):
+    """It runs before anything is known to be installed, so it may not import pytest."""
+    code = "import sys; sys.modules['pytest'] = None; import runpy; runpy.run_module('tests.support.peers')"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True, timeout=60)

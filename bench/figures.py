@@ -1,0 +1,115 @@
+"""The figures and their goals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from bench import corpus, million
+from bench.measures import (
+    PEER_STUDIES,
+    Comparison,
+    exact_queries,
+    ingest_at_scale,
+    query_time,
+    retrieve_rate,
+    row_cost,
+    store_rate,
+    study_query,
+)
+
+INSTANCES_PER_SECOND = "instances/s"
+MILLISECONDS = "ms at the median"
+MICROSECONDS_PER_ROW = "us of CPU per row"
+_PLAIN_NAME = {0x00100010: ("PN", "*CERM*KAT*")}
+_NAME_WITH_ACCENTS = {0x00100010: ("PN", "*ČERM*KAT*")}
+"""Orthanc does not find names whose accents are left out."""
+_TWO_YEARS = {0x00080020: ("DA", "20180101-20191231")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One figure: how it is measured and what it should be."""
+
+    name: str
+    unit: str
+    goal: str
+    measure: Callable[[], Comparison]
+    met: Callable[[Comparison], bool]
+
+    @property
+    def more_is_better(self) -> bool:
+        """Rates should be high; times and costs low."""
+        return self.unit == INSTANCES_PER_SECOND
+
+
+def _store(name: str, template: Callable[[], corpus.Template], associations: int, instances: int) -> Figure:
+    by_cpu = template is corpus.ct
+    times = 2 if by_cpu else 3
+    return Figure(
+        name=f"cstore-{name}-{associations}",
+        unit=INSTANCES_PER_SECOND,
+        goal=f"at least {times}x the peer's rate" + (" at no more than half its CPU" if by_cpu else ""),
+        measure=partial(store_rate, template, associations, instances),
+        met=lambda c: c.ours >= times * c.peer and (not by_cpu or c.cpu_ours <= 0.5 * c.cpu_peer),
+    )
+
+
+def _retrieve(by: str) -> Figure:
+    return Figure(
+        name=f"c{by}-200",
+        unit=INSTANCES_PER_SECOND,
+        goal="at least the peer's rate at no more than 60 % of its CPU",
+        measure=partial(retrieve_rate, by, 200),
+        met=lambda c: c.ours >= c.peer and c.cpu_ours <= 0.6 * c.cpu_peer,
+    )
+
+
+def _exact() -> Comparison:
+    return query_time(exact_queries(million.STUDIES, 300), exact_queries(PEER_STUDIES, 60))
+
+
+def _by_name() -> Comparison:
+    return query_time([study_query(_PLAIN_NAME)] * 100, [study_query(_NAME_WITH_ACCENTS)] * 20)
+
+
+FIGURES = {
+    figure.name: figure
+    for figure in (
+        _store("ct", corpus.ct, 1, 200),
+        _store("ct", corpus.ct, 4, 100),
+        _store("mr", corpus.mr, 1, 300),
+        _store("mr", corpus.mr, 4, 150),
+        _retrieve("get"),
+        _retrieve("move"),
+        Figure(
+            name="cfind-exact-1m",
+            unit=MILLISECONDS,
+            goal="no more than 5 ms on the wire at a million instances",
+            measure=_exact,
+            met=lambda c: c.ours <= 5,
+        ),
+        Figure(
+            name="cfind-rows-1m",
+            unit=MICROSECONDS_PER_ROW,
+            goal="no more than 10 us of CPU per returned row at a million instances",
+            measure=lambda: row_cost(study_query(_TWO_YEARS)),
+            met=lambda c: c.ours <= 10,
+        ),
+        Figure(
+            name="cfind-name-1m",
+            unit=MILLISECONDS,
+            goal="under 10 ms on the wire for *CERM*KAT* at a million instances",
+            measure=_by_name,
+            met=lambda c: c.ours < 10,
+        ),
+        Figure(
+            name="ingest-1m",
+            unit=INSTANCES_PER_SECOND,
+            goal="at a million instances at least 0.9 of the rate into an empty archive",
+            measure=lambda: ingest_at_scale(4, 500),
+            met=lambda c: c.ours >= 0.9 * c.peer,
+        ),
+    )
+}

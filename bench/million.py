@@ -1,0 +1,113 @@
+"""A site with a million instances in its catalog: 100,000 studies of two series of five instances.
+
+The catalog is filled as the archive fills it, journal and audit ledger included, in units of many instances;
+the bytes of these instances are not made. The site is kept for later runs and copied for each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import node.catalog
+from bench import corpus, servers
+from bench.blaster import CALLING
+from bench.corpus import Identity
+from node.archive.admit import record
+from node.archive.header import read_header
+from node.catalog.arrival import Arrival
+from node.catalog.catalog import Catalog
+from node.domain.ids import Digest, InstanceUID, SeriesUID, SOPClassUID, StudyUID, TransferSyntaxUID
+from node.domain.instance import Offer
+from node.domain.principal import Kind, Principal
+from node.domain.query import Cell
+
+STUDIES = 100_000
+SERIES_PER_STUDY = 2
+INSTANCES_PER_SERIES = 5
+SENDER = Principal(kind=Kind.DEVICE, name=CALLING, site=servers.SITE, address="127.0.0.1")
+ARRIVED_AT = 1_767_225_600_000_000
+_PER_UNIT = 20_000
+
+
+def site() -> Path:
+    """The site folder, filled where it is missing or was filled by other code."""
+    kept = servers.CACHE / f"million-{_fingerprint()}"
+    if not kept.exists():
+        for outdated in servers.CACHE.glob("million-*"):
+            servers.remove(outdated)
+        with servers.run_folder() as folder:
+            servers.make_site(folder / "site")
+            _fill(folder / "site")
+            (folder / "site").rename(kept)
+    return kept
+
+
+def _fingerprint() -> str:
+    """Changes with everything that decides what the catalog holds."""
+    catalog = Path(node.catalog.__file__).parent
+    sources = [Path(__file__), Path(corpus.__file__), *sorted(catalog.rglob("*.sql"))]
+    sources += [catalog / f"{module}.py" for module in ("arrival", "attributes", "folding", "instances")]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+
+
+def _fill(folder: Path) -> None:
+    print("filling a catalog with a million instances; this is done once", file=sys.stderr, flush=True)
+    catalog = Catalog(folder / "catalog.db", origin=servers.SITE)
+    arrivals = _arrivals()
+    try:
+        while batch := list(islice(arrivals, _PER_UNIT)):
+            with catalog.begin() as unit:
+                for arrival in batch:
+                    record(unit, SENDER, arrival)
+    finally:
+        catalog.close()
+
+
+def _arrivals() -> Iterator[Arrival]:
+    template = corpus.small()
+    offer = Offer(
+        sop_class=SOPClassUID(template.sop_class),
+        instance=InstanceUID(corpus.MARKER.instance),
+        transfer_syntax=TransferSyntaxUID(corpus.TRANSFER_SYNTAX),
+    )
+    common = dict(read_header(offer, memoryview(template.data)))
+    for study in range(STUDIES):
+        described: dict[int, Cell] = {
+            0x00080060: corpus.modality(study),
+            0x00081030: corpus.description(study),
+        }
+        for series in range(SERIES_PER_STUDY):
+            for number in range(1, INSTANCES_PER_SERIES + 1):
+                identity = corpus.identity(study, series=series, number=number)
+                yield _arrival(offer, common | described, identity)
+
+
+def _arrival(offer: Offer, common: dict[int, Cell], identity: Identity) -> Arrival:
+    own: dict[int, Cell] = {
+        0x00080018: identity.instance,
+        0x00080020: identity.study_date,
+        0x00080050: identity.accession,
+        0x00100010: identity.name,
+        0x00100020: identity.patient_id,
+        0x0020000D: identity.study,
+        0x0020000E: identity.series,
+        0x00200013: str(identity.number),
+    }
+    return Arrival(
+        instance=InstanceUID.trusted(identity.instance),
+        series=SeriesUID.trusted(identity.series),
+        study=StudyUID.trusted(identity.study),
+        patient_id=identity.patient_id,
+        issuer="",
+        sop_class=offer.sop_class,
+        transfer_syntax=offer.transfer_syntax,
+        attributes=common | own,
+        digest=Digest.trusted(hashlib.sha256(identity.instance.encode()).hexdigest()),
+        size=527_000,
+        source=str(SENDER),
+        at=ARRIVED_AT,
+    )

@@ -7,12 +7,13 @@ the bytes of these instances are not made. The site is kept for later runs and c
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-import node.catalog
+import node
 from bench import corpus, servers
 from bench.blaster import CALLING
 from bench.corpus import Identity
@@ -31,6 +32,19 @@ INSTANCES_PER_SERIES = 5
 SENDER = Principal(kind=Kind.DEVICE, name=CALLING, site=servers.SITE, address="127.0.0.1")
 ARRIVED_AT = 1_767_225_600_000_000
 _PER_UNIT = 20_000
+_WRITTEN_BY = (
+    "archive/admit",
+    "audit/record",
+    "catalog/arrival",
+    "catalog/attributes",
+    "catalog/audit",
+    "catalog/folding",
+    "catalog/instances",
+    "catalog/journal",
+    "domain/chain",
+    "journal/entry",
+)
+"""Modules of the node that decide what a filled catalog holds."""
 
 
 def site() -> Path:
@@ -38,7 +52,7 @@ def site() -> Path:
     kept = servers.CACHE / f"million-{_fingerprint()}"
     if not kept.exists():
         for outdated in servers.CACHE.glob("million-*"):
-            servers.remove(outdated)
+            shutil.rmtree(outdated)
         with servers.run_folder() as folder:
             servers.make_site(folder / "site")
             _fill(folder / "site")
@@ -48,9 +62,9 @@ def site() -> Path:
 
 def _fingerprint() -> str:
     """Changes with everything that decides what the catalog holds."""
-    catalog = Path(node.catalog.__file__).parent
-    sources = [Path(__file__), Path(corpus.__file__), *sorted(catalog.rglob("*.sql"))]
-    sources += [catalog / f"{module}.py" for module in ("arrival", "attributes", "folding", "instances")]
+    root = Path(node.__file__).parent
+    sources = [Path(__file__), Path(corpus.__file__), *sorted(root.rglob("*.sql"))]
+    sources += [root / f"{module}.py" for module in _WRITTEN_BY]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from bench.blaster import CALLING, SINK, Node
 from bench.wire import RefusedError
 from node.domain.ids import SiteId
+from services.cli.demo.running import free_ports
 
 CACHE = Path(__file__).parent / ".cache"
 ORTHANC = "/usr/sbin/Orthanc"
@@ -51,32 +52,27 @@ def run_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        remove(folder)
-
-
-def remove(folder: Path) -> None:
-    """Remove a folder with all that is in it."""
-    shutil.rmtree(folder)
+        shutil.rmtree(folder)
 
 
 def discard_leftovers() -> None:
     """Remove the folders of runs whose process is gone."""
     for folder in CACHE.glob("run-*-*"):
         if not Path("/proc", folder.name.split("-")[1]).exists():
-            remove(folder)
+            shutil.rmtree(folder)
 
 
 @contextmanager
 def konzilium(folder: Path, sink_port: int = 104) -> Iterator[Server]:
     """Our node as shipped, in a site folder that is made where it is missing."""
-    port = free_port()
     if not folder.exists():
         make_site(folder, sink_port)
+    port, tls, http, node = free_ports(4)
     environment = {
         "KONZILIUM_DICOM__PORT": str(port),
-        "KONZILIUM_DICOM__TLS_PORT": str(free_port()),
-        "KONZILIUM_WEB__HTTP_PORT": str(free_port()),
-        "KONZILIUM_NODE__PORT": str(free_port()),
+        "KONZILIUM_DICOM__TLS_PORT": str(tls),
+        "KONZILIUM_WEB__HTTP_PORT": str(http),
+        "KONZILIUM_NODE__PORT": str(node),
     }
     command = [str(KONZILIUM), "serve", str(folder)]
     with _running(command, folder.with_suffix(".log"), port, environment) as process:
@@ -92,14 +88,20 @@ def make_site(folder: Path, sink_port: int = 104) -> None:
 
 @contextmanager
 def orthanc(folder: Path, sink_port: int = 104) -> Iterator[Server]:
-    """Orthanc with its default settings; only names, ports and folders are set."""
+    """Orthanc with its default settings; only names, ports and folders are set.
+
+    Raises:
+        RefusedError: it is not installed.
+    """
+    if not Path(ORTHANC).exists():
+        raise RefusedError("the peer is missing: install Debian's package orthanc, as `make test` does")
     folder.mkdir(exist_ok=True)
-    port = free_port()
+    port, http = free_ports(2)
     settings = {
         "StorageDirectory": str(folder),
         "IndexDirectory": str(folder),
         "DicomPort": port,
-        "HttpPort": free_port(),
+        "HttpPort": http,
         "DicomModalities": {
             "bench": [CALLING, "127.0.0.1", 104],
             "sink": [SINK, "127.0.0.1", sink_port],
@@ -110,13 +112,6 @@ def orthanc(folder: Path, sink_port: int = 104) -> Iterator[Server]:
     command = [ORTHANC, str(configuration)]
     with _running(command, folder.with_suffix(".log"), port, {}) as process:
         yield Server(node=Node(ae_title="ORTHANC", address=("127.0.0.1", port)), process=process)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _konzilium(*arguments: str) -> None:

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ONLY ?=
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test soak check bench clean
 .DEFAULT_GOAL := help
 
 help: ## say what can be made
@@ -20,12 +20,16 @@ $(BIN)/.test: setup.cfg pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ $(BIN)/.node
 
-demo: $(BIN)/.node ## run the main job on real DICOM files, and say what happens
+demo: $(BIN)/.node ## let two sites share real DICOM files, through a kill and a cut, and say what happens
 	@$(BIN)/konzilium demo
 
 test: $(BIN)/.test ## run the tests; installs the peers from Debian where it may
 	@$(BIN)/python -m tests.support.peers
 	@$(BIN)/python -m pytest $(ONLY)
+
+soak: $(BIN)/.test ## kill either of two sites 100 times under load, and try 1,000 histories of three; KILLS=500 for more
+	@KILLS=$(or $(KILLS),100) $(BIN)/python -m pytest tests/e2e/test_federation_kills.py
+	@KONZILIUM_HISTORIES=1000 $(BIN)/python -m pytest --timeout=0 tests/federation/test_three_sites.py
 
 check: $(BIN)/.test ## format, lint, types, arrows
 	@$(BIN)/ruff format --check .
@@ -33,7 +37,7 @@ check: $(BIN)/.test ## format, lint, types, arrows
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-bench: $(BIN)/.test ## measure the node and Debian's Orthanc in one run; ONLY=cstore-ct-1 for one figure
+bench: $(BIN)/.test ## measure the node beside Debian's Orthanc and rsync in one run; ONLY=cstore-ct-1 for one figure
 	@$(BIN)/python -m bench $(ONLY)
 
 clean: ## remove what was made here

@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 
 from bench.figures import FIGURES, Figure
+from bench.measures import Comparison
+from bench.network import hosts
 from bench.servers import discard_leftovers
 
 
@@ -18,6 +20,7 @@ def main(names: Sequence[str]) -> int:
         _say(f"There is no figure {', '.join(unknown)}. There are: {', '.join(FIGURES)}")
         return 2
     discard_leftovers()
+    hosts.discard_leftovers()
     lines = [_line(FIGURES[name]) for name in names or FIGURES]
     return int(any("error" in line for line in lines))
 
@@ -36,26 +39,36 @@ def _measured(figure: Figure) -> dict[str, object]:
         found = figure.measure()
     except Exception as error:
         return {"name": figure.name, "goal": figure.goal, "met": False, "error": f"{error or type(error)}"}
-    ratio = found.ours / found.peer if figure.more_is_better else found.peer / found.ours
     line = {
         "name": figure.name,
         "unit": figure.unit,
-        "ours": round(found.ours, 2),
-        "peer": round(found.peer, 2),
-        "ratio": round(ratio, 2),
-        "cpu_ours": round(found.cpu_ours, 1),
-        "cpu_peer": round(found.cpu_peer, 1),
+        "ours": _rounded(found.ours, 2),
+        "peer": _rounded(found.peer, 2),
+        "ratio": _rounded(_ratio(figure, found), 2),
+        "cpu_ours": _rounded(found.cpu_ours, 1),
+        "cpu_peer": _rounded(found.cpu_peer, 1),
         "goal": figure.goal,
         "met": figure.met(found),
     }
     return line | ({"note": found.note} if found.note else {})
 
 
+def _ratio(figure: Figure, found: Comparison) -> float | None:
+    if found.peer is None:
+        return None
+    return found.ours / found.peer if figure.more_is_better else found.peer / found.ours
+
+
+def _rounded(number: float | None, digits: int) -> float | None:
+    return None if number is None else round(number, digits)
+
+
 def _in_words(line: dict[str, object]) -> str:
     if "error" in line:
         return f"could not be measured: {line['error']}"
     verdict = "met" if line["met"] else "missed"
-    return f"ours {line['ours']}, peer {line['peer']} {line['unit']} (ratio {line['ratio']}), goal {verdict}"
+    peer = "" if line["peer"] is None else f", peer {line['peer']} (ratio {line['ratio']})"
+    return f"ours {line['ours']} {line['unit']}{peer}, goal {verdict}"
 
 
 def _say(text: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import corpus, million
+from bench import comparing, corpus, million
 from bench.measures import (
     PEER_STUDIES,
     Comparison,
@@ -18,10 +18,15 @@ from bench.measures import (
     store_rate,
     study_query,
 )
+from bench.network.hosts import Line
+from bench.replication import replication
 
 INSTANCES_PER_SECOND = "instances/s"
 MILLISECONDS = "ms at the median"
 MICROSECONDS_PER_ROW = "us of CPU per row"
+MEGABYTES_PER_SECOND = "MB/s"
+MILLISECONDS_OF_CPU = "ms of CPU"
+SECONDS = "s at the median"
 _PLAIN_NAME = {0x00100010: ("PN", "*CERM*KAT*")}
 _NAME_WITH_ACCENTS = {0x00100010: ("PN", "*ČERM*KAT*")}
 """Orthanc does not find names whose accents are left out."""
@@ -41,7 +46,7 @@ class Figure:
     @property
     def more_is_better(self) -> bool:
         """Rates should be high; times and costs low."""
-        return self.unit == INSTANCES_PER_SECOND
+        return self.unit in (INSTANCES_PER_SECOND, MEGABYTES_PER_SECOND)
 
 
 def _store(name: str, template: Callable[[], corpus.Template], associations: int, instances: int) -> Figure:
@@ -52,7 +57,7 @@ def _store(name: str, template: Callable[[], corpus.Template], associations: int
         unit=INSTANCES_PER_SECOND,
         goal=f"at least {times}x the peer's rate" + (" at no more than half its CPU" if by_cpu else ""),
         measure=partial(store_rate, template, associations, instances),
-        met=lambda c: c.ours >= times * c.peer and (not by_cpu or c.cpu_ours <= 0.5 * c.cpu_peer),
+        met=lambda c: _against(c, times) and (not by_cpu or _at_cpu(c, 0.5)),
     )
 
 
@@ -62,8 +67,34 @@ def _retrieve(by: str) -> Figure:
         unit=INSTANCES_PER_SECOND,
         goal="at least the peer's rate at no more than 60 % of its CPU",
         measure=partial(retrieve_rate, by, 200),
-        met=lambda c: c.ours >= c.peer and c.cpu_ours <= 0.6 * c.cpu_peer,
+        met=lambda c: _against(c, 1) and _at_cpu(c, 0.6),
     )
+
+
+def _replicate(
+    name: str,
+    line: Line | None,
+    goal: str,
+    met: Callable[[Comparison], bool],
+    *,
+    instances: int = 2_000,
+    repetitions: int = 3,
+) -> Figure:
+    return Figure(
+        name=f"replicate-{name}",
+        unit=MEGABYTES_PER_SECOND,
+        goal=goal,
+        measure=partial(replication, line, instances, repetitions),
+        met=met,
+    )
+
+
+def _against(comparison: Comparison, times: float) -> bool:
+    return comparison.peer is not None and comparison.ours >= times * comparison.peer
+
+
+def _at_cpu(comparison: Comparison, part: float) -> bool:
+    return comparison.cpu_peer is not None and comparison.cpu_ours <= part * comparison.cpu_peer
 
 
 def _exact() -> Comparison:
@@ -109,7 +140,54 @@ FIGURES = {
             unit=INSTANCES_PER_SECOND,
             goal="at a million instances at least 0.9 of the rate into an empty archive",
             measure=lambda: ingest_at_scale(4, 500),
-            met=lambda c: c.ours >= 0.9 * c.peer,
+            met=lambda c: _against(c, 0.9),
+        ),
+        _replicate(
+            "loopback",
+            None,
+            "at least 1.2x the peer's rate, at no more than 5 s of CPU per GB for both ends",
+            lambda c: _against(c, 1.2) and c.cpu_ours <= 5_000,
+            repetitions=5,
+        ),
+        _replicate(
+            "1g-30ms",
+            Line(delay_ms=15, mbit=1000),
+            "at least 95 % of the peer's rate",
+            lambda c: _against(c, 0.95),
+        ),
+        _replicate(
+            "100m-30ms",
+            Line(delay_ms=15, mbit=100),
+            "at least 11.3 MB/s",
+            lambda c: c.ours >= 11.3,
+            instances=400,
+        ),
+        _replicate(
+            "1g-loss",
+            Line(delay_ms=15, mbit=1000, loss=1),
+            "at least 80 MB/s",
+            lambda c: c.ours >= 80,
+        ),
+        Figure(
+            name="soap-signed-call",
+            unit=MILLISECONDS_OF_CPU,
+            goal="under 5 ms of CPU on both ends together",
+            measure=comparing.signed_call,
+            met=lambda c: c.ours < 5,
+        ),
+        Figure(
+            name="soap-bulk-1000",
+            unit=MILLISECONDS,
+            goal="under 50 ms",
+            measure=comparing.bulk_query,
+            met=lambda c: c.ours < 50,
+        ),
+        Figure(
+            name="compare-1m",
+            unit=SECONDS,
+            goal="under 1 s for two catalogs of a million objects that differ in 200",
+            measure=comparing.comparison,
+            met=lambda c: c.ours < 1,
         ),
     )
 }

@@ -39,12 +39,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The medians of both servers; of processor time, which is counted coarsely, the means."""
+    """The medians of both sides; of processor time, which is counted coarsely, the means."""
 
     ours: float
-    peer: float
+    peer: float | None
+    """None where there is nothing to compare with."""
     cpu_ours: float
-    cpu_peer: float
+    cpu_peer: float | None
     note: str = ""
 
 
@@ -197,9 +198,9 @@ def _compare(
     """Warm both up, then measure turn about."""
     samples: list[tuple[Sample, Sample]] = []
     for _ in range(REPETITIONS + 1):
-        _make_ready()
+        make_ready()
         own = measure(ours)
-        _make_ready()
+        make_ready()
         samples.append((own, measure_peer(peer)))
     own_samples, peer_samples = zip(*samples[1:], strict=True)
     return Comparison(
@@ -210,7 +211,7 @@ def _compare(
     )
 
 
-def _make_ready() -> None:
+def make_ready() -> None:
     """Leave nothing to the next repetition that an earlier one has put off.
 
     Dirty pages are written. On a virtual machine the first use of a page of memory is served by the host and

@@ -10,6 +10,7 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -17,9 +18,10 @@ import node
 from bench import corpus, servers
 from bench.blaster import CALLING
 from bench.corpus import Identity
-from node.archive.admit import record
+from node.archive.admit import Stored, record
 from node.archive.header import read_header
-from node.catalog.arrival import Arrival
+from node.archive.identity import Identified
+from node.blobs.memory import MemoryStore
 from node.catalog.catalog import Catalog
 from node.domain.ids import Digest, InstanceUID, SeriesUID, SOPClassUID, StudyUID, TransferSyntaxUID
 from node.domain.instance import Offer
@@ -34,6 +36,7 @@ ARRIVED_AT = 1_767_225_600_000_000
 _PER_UNIT = 20_000
 _WRITTEN_BY = (
     "archive/admit",
+    "archive/identity",
     "audit/record",
     "catalog/arrival",
     "catalog/attributes",
@@ -70,18 +73,18 @@ def _fingerprint() -> str:
 
 def _fill(folder: Path) -> None:
     print("filling a catalog with a million instances; this is done once", file=sys.stderr, flush=True)
-    catalog = Catalog(folder / "catalog.db", origin=servers.SITE)
-    arrivals = _arrivals()
+    catalog = Catalog(folder / "catalog.db", origin=servers.SITE, clock=lambda: ARRIVED_AT)
+    arrivals, nowhere = _arrivals(), MemoryStore()
     try:
         while batch := list(islice(arrivals, _PER_UNIT)):
             with catalog.begin() as unit:
-                for arrival in batch:
-                    record(unit, SENDER, arrival)
+                for stored in batch:
+                    record(unit, nowhere, SENDER, stored)
     finally:
         catalog.close()
 
 
-def _arrivals() -> Iterator[Arrival]:
+def _arrivals() -> Iterator[Stored]:
     template = corpus.small()
     offer = Offer(
         sop_class=SOPClassUID(template.sop_class),
@@ -100,7 +103,7 @@ def _arrivals() -> Iterator[Arrival]:
                 yield _arrival(offer, common | described, identity)
 
 
-def _arrival(offer: Offer, common: dict[int, Cell], identity: Identity) -> Arrival:
+def _arrival(offer: Offer, common: dict[int, Cell], identity: Identity) -> Stored:
     own: dict[int, Cell] = {
         0x00080018: identity.instance,
         0x00080020: identity.study_date,
@@ -111,17 +114,13 @@ def _arrival(offer: Offer, common: dict[int, Cell], identity: Identity) -> Arriv
         0x0020000E: identity.series,
         0x00200013: str(identity.number),
     }
-    return Arrival(
-        instance=InstanceUID.trusted(identity.instance),
+    identified = Identified(
+        offer=replace(offer, instance=InstanceUID.trusted(identity.instance)),
         series=SeriesUID.trusted(identity.series),
         study=StudyUID.trusted(identity.study),
         patient_id=identity.patient_id,
         issuer="",
-        sop_class=offer.sop_class,
-        transfer_syntax=offer.transfer_syntax,
         attributes=common | own,
-        digest=Digest.trusted(hashlib.sha256(identity.instance.encode()).hexdigest()),
-        size=527_000,
-        source=str(SENDER),
-        at=ARRIVED_AT,
     )
+    digest = Digest.trusted(hashlib.sha256(identity.instance.encode()).hexdigest())
+    return Stored(identified=identified, digest=digest, size=527_000)

@@ -25,7 +25,8 @@ def _row(figure: dict[str, Any]) -> str:
     if "error" in figure:
         return f"| `{figure['name']}` | | | | | | | could not be measured |"
     numbers = [figure[name] for name in ("ours", "peer", "ratio", "cpu_ours", "cpu_peer")]
-    cells = [f"`{figure['name']}`", figure["unit"], *map(str, numbers), "met" if figure["met"] else "missed"]
+    written = ["" if number is None else str(number) for number in numbers]
+    cells = [f"`{figure['name']}`", figure["unit"], *written, "met" if figure["met"] else "missed"]
     return f"| {' | '.join(cells)} |"
 
 

@@ -37,11 +37,16 @@ class Server:
 
     def cpu(self) -> int:
         """Microseconds of processor time that its whole process tree has used so far."""
-        statistics = dict(_statistics())
-        tree = [self.process.pid]
-        for pid in tree:
-            tree += [child for child, (parent, _ticks) in statistics.items() if parent == pid]
-        return sum(statistics[pid][1] for pid in tree if pid in statistics) * _TICK_MICROSECONDS
+        return cpu_of(self.process.pid)
+
+
+def cpu_of(leader: int) -> int:
+    """Microseconds of processor time that a process and all below it have used so far."""
+    statistics = dict(_statistics())
+    tree = [leader]
+    for pid in tree:
+        tree += [child for child, (parent, _ticks) in statistics.items() if parent == pid]
+    return sum(statistics[pid][1] for pid in tree if pid in statistics) * _TICK_MICROSECONDS
 
 
 @contextmanager
@@ -137,7 +142,7 @@ def _running(
         _await_door(process, port, log)
         yield process
     finally:
-        _stop(process)
+        stop(process)
 
 
 def _await_door(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
@@ -152,7 +157,8 @@ def _await_door(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     raise RefusedError(f"the server did not start: {log.read_text(errors='replace').strip()[-500:]}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Tell a server to stop, and see that it does."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(30)

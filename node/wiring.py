@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import getpass
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,28 @@ from pathlib import Path
 from node.archive.archive import Archive
 from node.blobs.filesystem import FilesystemStore
 from node.catalog.catalog import Catalog
+from node.catalog.unit import Unit
 from node.domain.clock import Clock, system_clock
+from node.domain.ids import SiteId
 from node.domain.principal import Kind, Principal
+from node.domain.rule import Traits
+from node.identity import keys
 from node.identity.devices import Devices
+from node.identity.home import Home
+from node.identity.invitations import Invitations
+from node.identity.members import Members, derive_member
+from node.replication.answer import Answers
+from node.replication.effects import Effects
+from node.replication.intake import Intake
+from node.replication.rules import RuleBook
+from node.replication.service import Service
 from node.settings import Settings, load
 
 _MIB = 1 << 20
+UPLOADS = "uploads"
+"""A folder in that of the store."""
+KEYS = "keys"
+"""The folder of the keys inside of the site folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +43,21 @@ class Site:
 
     directory: Path
     settings: Settings
+    clock: Clock
     blobs: FilesystemStore
+    uploads: FilesystemStore
+    """What other sites put here, until it has gone through the door of the archive."""
     catalog: Catalog
     archive: Archive
     devices: Devices
+    home: Home
+    members: Members
+    invitations: Invitations
+    effects: Effects
+    intake: Intake
+    service: Service
+    answers: Answers
+    rules: RuleBook
 
     def operator(self) -> Principal:
         """Whoever works on the machine itself, under the account name that runs this process."""
@@ -45,14 +73,65 @@ def open_site(directory: Path, *, clock: Clock = system_clock) -> Iterator[Site]
         SchemaTooNew: a newer program has written the catalog.
     """
     settings = load(directory, os.environ)
-    name = settings.site.name
     blobs = FilesystemStore(settings.store.path, reserve=settings.store.reserve_mb * _MIB)
-    with closing(Catalog(settings.catalog.path, origin=name, clock=clock)) as catalog:
-        yield Site(
-            directory=directory,
-            settings=settings,
-            blobs=blobs,
-            catalog=catalog,
-            archive=Archive(blobs, catalog, quarantine_limit=settings.store.quarantine_limit_mb * _MIB),
-            devices=Devices(catalog, name),
-        )
+    _make_key(directory, settings, clock)
+    with closing(Catalog(settings.catalog.path, origin=settings.site.name, clock=clock)) as catalog:
+        yield assemble(directory, settings, blobs, catalog, clock)
+
+
+def _make_key(directory: Path, settings: Settings, clock: Clock) -> None:
+    """See that the node has a key: a site that was made before nodes had keys gets one, once."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        keys.make(directory / KEYS, site=settings.site.name, now=clock())
+    finally:
+        os.close(descriptor)
+
+
+def assemble(
+    directory: Path, settings: Settings, blobs: FilesystemStore, catalog: Catalog, clock: Clock
+) -> Site:
+    """The doors of a site whose stores are open."""
+    home = home_of(directory, settings)
+    archive = Archive(
+        blobs,
+        catalog,
+        quarantine_limit=settings.store.quarantine_limit_mb * _MIB,
+        owed=_owed,
+        commit_copies=settings.dicom.commitment == "copies",
+    )
+    effects = Effects(blobs, derive_member)
+    intake = Intake(catalog, blobs, effects)
+    return Site(
+        directory=directory,
+        settings=settings,
+        clock=clock,
+        blobs=blobs,
+        uploads=FilesystemStore(settings.store.path / UPLOADS, reserve=settings.store.reserve_mb * _MIB),
+        catalog=catalog,
+        archive=archive,
+        devices=Devices(catalog, settings.site.name),
+        home=home,
+        members=Members(catalog, home, share_with_new=settings.federation.share_with_new_members),
+        invitations=Invitations(catalog, home),
+        effects=effects,
+        intake=intake,
+        service=Service(catalog, blobs, intake, home),
+        answers=Answers(archive, catalog, settings.dicom.ae_title),
+        rules=RuleBook(catalog),
+    )
+
+
+def home_of(directory: Path, settings: Settings) -> Home:
+    """This site, as it announces itself."""
+    return Home(
+        site=settings.site.name,
+        key_folder=directory / KEYS,
+        url=settings.node.public_url(os.uname().nodename),
+        ae_title=settings.dicom.ae_title,
+    )
+
+
+def _owed(unit: Unit, traits: Traits) -> Sequence[SiteId]:
+    return unit.rules.desired(traits)

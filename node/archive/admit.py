@@ -3,44 +3,62 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
+from node.archive.derive import derive, state_of
 from node.archive.gate import Gate, deed_of
 from node.archive.header import peek_header, read_header
-from node.archive.identity import identify
+from node.archive.identity import Identified, identify
 from node.archive.part10 import file_meta
 from node.audit.record import Event
 from node.blobs.store import BlobStore, BlobWriter
+from node.catalog import traits
 from node.catalog.arrival import Arrival
 from node.catalog.catalog import Catalog
 from node.catalog.conflicts import FOLDED
+from node.catalog.forms import StoredForm
 from node.catalog.quarantine import HELD
 from node.catalog.unit import Unit
-from node.domain.errors import Malformed, StoreFull, Unidentified
+from node.domain.errors import CatalogBusy, Malformed, StoreFull, Unidentified, Withdrawn
+from node.domain.ids import Digest, InstanceUID, SiteId
 from node.domain.instance import Admission, Chunk, Offer, Outcome, Quarantined
 from node.domain.job import Task
 from node.domain.principal import Action, Kind, Principal
 from node.domain.query import Cell
+from node.domain.replica import CopyState, Replica
+from node.domain.rule import Traits
 from node.journal.entry import Fact
 
 log = logging.getLogger(__name__)
+
+Owed: TypeAlias = Callable[[Unit, Traits], Sequence[SiteId]]
+"""Which other sites owe a copy of an instance with these traits."""
+
+
+def nowhere(_unit: Unit, _traits: Traits) -> Sequence[SiteId]:
+    """A site without a federation owes nobody copies."""
+    return ()
 
 
 class Admit:
     """Takes instances in."""
 
-    def __init__(self, blobs: BlobStore, catalog: Catalog, *, quarantine_limit: int) -> None:
+    def __init__(self, blobs: BlobStore, catalog: Catalog, *, quarantine_limit: int, owed: Owed) -> None:
         """The door of an archive.
 
         Args:
             blobs: where the bytes go.
             catalog: where the facts go.
             quarantine_limit: bytes that may wait in quarantine; more is answered with `StoreFull`.
+            owed: which sites owe a copy of an arrival.
         """
         self._blobs = blobs
         self._catalog = catalog
         self._gate = Gate(catalog)
         self._quarantine_limit = quarantine_limit
+        self._owed = owed
 
     def admit(self, principal: Principal, offer: Offer, chunks: Iterable[Chunk]) -> Admission:
         """Keep an instance: when this returns, its bytes are on disk and its rows are committed.
@@ -65,13 +83,8 @@ class Admit:
             except (Malformed, Unidentified) as error:
                 self._set_aside(principal, offer, aside, error)
             digest = aside.keep()
-        return self._catalog.perform(
-            lambda unit: record(
-                unit,
-                principal,
-                identified.arrival(digest=digest, size=aside.size, source=str(principal), at=unit.now),
-            )
-        )
+        stored = Stored(identified=identified, digest=digest, size=aside.size)
+        return self._catalog.perform(lambda unit: record(unit, self._blobs, principal, stored, self._owed))
 
     def _set_aside(
         self, principal: Principal, offer: Offer, aside: BlobWriter, error: Malformed | Unidentified
@@ -121,55 +134,124 @@ def _read(aside: BlobWriter, offer: Offer) -> Mapping[int, Cell]:
         return read_header(offer, view[len(file_meta(offer)) :])
 
 
-def record(unit: Unit, principal: Principal, arrival: Arrival) -> Admission:
-    """The journal entry, the catalog rows, the jobs and the audit record of one arrival."""
-    archived = unit.instances.digest(arrival.instance)
-    if archived is None:
-        outcome = Outcome.KEPT
-        unit.instances.add(arrival)
-    elif archived == arrival.digest:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """An identified instance whose bytes are durable in the store."""
+
+    identified: Identified
+    digest: Digest
+    size: int
+
+    @property
+    def uid(self) -> InstanceUID:
+        """Its SOP Instance UID."""
+        return self.identified.offer.instance
+
+    def arrival(self, principal: Principal, at: int, stamp: str) -> Arrival:
+        """The instance as the catalog takes it in."""
+        return self.identified.arrival(
+            digest=self.digest, size=self.size, source=str(principal), at=at, stamp=stamp
+        )
+
+
+def record(
+    unit: Unit, blobs: BlobStore, principal: Principal, stored: Stored, owed: Owed = nowhere
+) -> Admission:
+    """The journal entry, the catalog rows, the copies owed, the jobs and the audit record of one arrival.
+
+    Raises:
+        Withdrawn: a person has withdrawn the instance; it does not come back by itself.
+        CatalogBusy: the same bytes were given up here just now; they have to be sent again.
+    """
+    if blobs.size(stored.digest) is None:
+        raise CatalogBusy("the same bytes were given up just now")
+    archived = unit.instances.digest(stored.uid)
+    if archived == stored.digest and unit.instances.is_held(stored.uid):
         outcome = Outcome.KNOWN
+    elif archived is None and not unit.journal.about(stored.uid):
+        outcome = _new(unit, principal, stored, owed)
     else:
-        outcome = _conflict(unit, arrival)
-    if outcome is not Outcome.KNOWN:
-        unit.journal.append(Fact.INSTANCE, _says(arrival))
-    what = f"{arrival.instance} {outcome}"
-    unit.audit.append(deed_of(principal, _event(principal), what=what, study=arrival.study))
-    return Admission(outcome=outcome, digest=arrival.digest, study=arrival.study)
+        outcome = _joined(unit, blobs, principal, stored, owed)
+    study = stored.identified.study
+    what = f"{stored.uid} {outcome}"
+    unit.audit.append(deed_of(principal, _event(principal), what=what, study=study))
+    return Admission(outcome=outcome, digest=stored.digest, study=study)
+
+
+def _new(unit: Unit, principal: Principal, stored: Stored, owed: Owed) -> Outcome:
+    """An instance that nobody has told of before."""
+    entry = unit.journal.append(Fact.INSTANCE, _says(principal, stored))
+    arrival = stored.arrival(principal, unit.now, entry.stamp)
+    unit.instances.add(arrival)
+    _owe(unit, arrival, owed)
+    return Outcome.KEPT
+
+
+def _joined(unit: Unit, blobs: BlobStore, principal: Principal, stored: Stored, owed: Owed) -> Outcome:
+    """An instance of which there are facts or other forms."""
+    if state_of(unit, stored.uid).withdrawn:
+        raise Withdrawn(stored.uid)
+    listed = unit.conflicts.state(stored.uid, stored.digest)
+    if listed is not None:
+        return _again(unit, stored, listed)
+    entry = unit.journal.append(Fact.INSTANCE, _says(principal, stored))
+    arrival = stored.arrival(principal, unit.now, entry.stamp)
+    form = StoredForm(
+        digest=stored.digest,
+        size=stored.size,
+        transfer_syntax=arrival.transfer_syntax,
+        source=arrival.source,
+        arrived_at=unit.now,
+        stamp=entry.stamp,
+    )
+    before = unit.forms.shown(stored.uid)
+    derive(unit, blobs, stored.uid, (form, stored.identified))
+    unit.wants.arrived(stored.digest)
+    _owe(unit, arrival, owed)
+    return Outcome.KEPT if before is None or before[0] == stored.digest else Outcome.CONFLICT
+
+
+def _again(unit: Unit, stored: Stored, listed: str) -> Outcome:
+    """Bytes that are listed beside the archived ones already.
+
+    Those that were folded go again when the archived form is verified once more.
+    """
+    if listed == FOLDED:
+        unit.conflicts.set_held(stored.uid, stored.digest, held=True)
+        unit.jobs.add(Task.COMPARE, f"{stored.uid} {stored.digest}")
+    return Outcome.KNOWN
+
+
+def _owe(unit: Unit, arrival: Arrival, owed: Owed) -> None:
+    """Owe the copies that the rules want at other sites."""
+    for site in owed(unit, traits.of_arrival(arrival)):
+        if unit.replicas.state(arrival.digest, site) is None:
+            unit.replicas.put(
+                Replica(
+                    instance=arrival.instance,
+                    digest=arrival.digest,
+                    site=site,
+                    state=CopyState.OWED,
+                    size=arrival.size,
+                    at=unit.now,
+                )
+            )
 
 
 def _event(principal: Principal) -> Event:
     return Event.IMPORT if principal.kind is Kind.OPERATOR else Event.STORED
 
 
-def _conflict(unit: Unit, arrival: Arrival) -> Outcome:
-    """Note other bytes under a known UID, and owe the comparison of both.
-
-    Bytes that were folded before stay so, and go again when the archived form is verified once more.
-    """
-    state = unit.conflicts.state(arrival.instance, arrival.digest)
-    if state is None:
-        unit.conflicts.add(
-            arrival.instance,
-            arrival.digest,
-            transfer_syntax=arrival.transfer_syntax,
-            size=arrival.size,
-            source=arrival.source,
-            at=arrival.at,
-        )
-    if state in (None, FOLDED):
-        unit.jobs.add(Task.COMPARE, f"{arrival.instance} {arrival.digest}")
-    return Outcome.KNOWN if state else Outcome.CONFLICT
-
-
-def _says(arrival: Arrival) -> dict[str, object]:
+def _says(principal: Principal, stored: Stored) -> dict[str, object]:
     """What the journal keeps of an arrival."""
     return {
-        "digest": arrival.digest,
-        "size": arrival.size,
-        "source": arrival.source,
-        "syntax": arrival.transfer_syntax,
-        "uid": arrival.instance,
+        "digest": stored.digest,
+        "modality": stored.identified.modality,
+        "size": stored.size,
+        "source": str(principal),
+        "study": stored.identified.study,
+        "syntax": stored.identified.offer.transfer_syntax,
+        "uid": stored.uid,
     }
 
 

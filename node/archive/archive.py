@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from node.archive import commitment, settle
-from node.archive.admit import Admit
+from node.archive.admit import Admit, Owed, nowhere
+from node.archive.amend import Amend, Values
 from node.archive.gate import Gate
 from node.archive.part10 import StoredFile
 from node.audit.record import Event
@@ -22,6 +23,7 @@ from node.domain.instance import Admission, Chunk, Conflict, Instance, Offer, Qu
 from node.domain.job import SECOND, Job, Task
 from node.domain.principal import Action, Principal
 from node.domain.query import Query, Rows, Selection
+from node.journal.merge import Patient
 
 LEASE = 600 * SECOND
 """How long a worker may take for one job before another may try."""
@@ -30,18 +32,30 @@ LEASE = 600 * SECOND
 class Archive:
     """The doors in and out, all of which ask the policy and write the audit record themselves."""
 
-    def __init__(self, blobs: BlobStore, catalog: Catalog, *, quarantine_limit: int) -> None:
+    def __init__(
+        self,
+        blobs: BlobStore,
+        catalog: Catalog,
+        *,
+        quarantine_limit: int,
+        owed: Owed = nowhere,
+        commit_copies: bool = False,
+    ) -> None:
         """An archive of these bytes and these facts.
 
         Args:
             blobs: the bytes.
             catalog: the facts.
             quarantine_limit: bytes that may wait in quarantine.
+            owed: which other sites owe a copy of what arrives here.
+            commit_copies: vouch for an instance only when those copies are verified.
         """
         self._blobs = blobs
         self._catalog = catalog
         self._gate = Gate(catalog)
-        self._admit = Admit(blobs, catalog, quarantine_limit=quarantine_limit)
+        self._amend = Amend(blobs, catalog)
+        self._waits_for = owed if commit_copies else nowhere
+        self._admit = Admit(blobs, catalog, quarantine_limit=quarantine_limit, owed=owed)
 
     def admit(self, principal: Principal, offer: Offer, chunks: Iterable[Chunk]) -> Admission:
         """Keep an instance (see `node.archive.admit.Admit.admit`)."""
@@ -96,9 +110,13 @@ class Archive:
         self._catalog.perform(lambda unit: commitment.owe(unit, request))
 
     def vouch(self, wanted: Sequence[Wanted]) -> Vouched:
-        """Say which instances are safe here."""
+        """Say which instances are safe.
+
+        Raises:
+            CopiesOwed: too early: copies that have to be verified at other sites are not yet.
+        """
         with self._catalog.reading() as unit:
-            return commitment.vouch(unit, self._blobs, wanted)
+            return commitment.vouch(unit, self._blobs, wanted, self._waits_for)
 
     def commitment_done(self, transaction: UID, device: str) -> None:
         """The device has the answer to its request."""
@@ -184,6 +202,34 @@ class Archive:
     def job_failed(self, job: Job, error: str, *, for_good: bool = False) -> None:
         """The job has to be tried again later, or waits for a person."""
         self._catalog.perform(lambda unit: unit.jobs.save(job.failed(unit.now, error, for_good=for_good)))
+
+    def job_waits(self, job: Job, why: str) -> None:
+        """What the job waits for has not come yet; it is looked at again before long."""
+        self._catalog.perform(lambda unit: unit.jobs.save(job.waits(unit.now, why)))
+
+    def correct(self, principal: Principal, about: StudyUID | Patient, values: Values, reason: str) -> None:
+        """Correct what is told of a study or patient (see `node.archive.amend.Amend.correct`)."""
+        self._amend.correct(principal, about, values, reason)
+
+    def merge(self, principal: Principal, patient: Patient, into: Patient, reason: str) -> None:
+        """Show a patient's studies under another one (see `node.archive.amend.Amend.merge`)."""
+        self._amend.merge(principal, patient, into, reason)
+
+    def unmerge(self, principal: Principal, patient: Patient, reason: str) -> None:
+        """Take a merge back (see `node.archive.amend.Amend.unmerge`)."""
+        self._amend.unmerge(principal, patient, reason)
+
+    def retract(self, principal: Principal, selection: Selection, reason: str) -> list[InstanceUID]:
+        """Withdraw instances (see `node.archive.amend.Amend.retract`)."""
+        return self._amend.retract(principal, selection, reason)
+
+    def restore(self, principal: Principal, selection: Selection, reason: str) -> list[InstanceUID]:
+        """Show withdrawn instances again (see `node.archive.amend.Amend.restore`)."""
+        return self._amend.restore(principal, selection, reason)
+
+    def lock(self, principal: Principal, study: StudyUID, until: int, reason: str) -> None:
+        """Forbid to withdraw a study for some time (see `node.archive.amend.Amend.lock`)."""
+        self._amend.lock(principal, study, until, reason)
 
 
 def _shown(query: Query) -> str:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from node.archive.admit import Owed, nowhere
 from node.blobs.store import BlobStore
+from node.catalog import traits
 from node.catalog.unit import Unit
 from node.domain.commitment import CommitmentRequest, Reason, Vouched, Wanted
+from node.domain.errors import CopiesOwed
 from node.domain.ids import UID, InstanceUID, SOPClassUID
 from node.domain.job import SECOND, Job, Task
+from node.domain.replica import CopyState
 
 GRACE = 15 * SECOND
 """The face may report on the association of the request itself; after this the worker calls the device."""
@@ -43,8 +47,19 @@ def requested(job: Job) -> CommitmentRequest:
     )
 
 
-def vouch(unit: Unit, blobs: BlobStore, wanted: Sequence[Wanted]) -> Vouched:
-    """Say of each instance whether it is safe: catalogued, and its bytes there in full."""
+def vouch(unit: Unit, blobs: BlobStore, wanted: Sequence[Wanted], owed: Owed = nowhere) -> Vouched:
+    """Say of each instance whether it is safe: catalogued, and its bytes there in full.
+
+    Args:
+        unit: of the catalog.
+        blobs: the bytes.
+        wanted: the instances.
+        owed: the sites at which a copy has to be verified before anything is said.
+
+    Raises:
+        CopiesOwed: some copy is not verified yet, so it is too early to say.
+    """
+    _demand_copies(unit, wanted, owed)
     held: list[Wanted] = []
     failed: list[tuple[Wanted, Reason]] = []
     for one in wanted:
@@ -54,6 +69,24 @@ def vouch(unit: Unit, blobs: BlobStore, wanted: Sequence[Wanted]) -> Vouched:
         else:
             failed.append((one, reason))
     return Vouched(held=tuple(held), failed=tuple(failed))
+
+
+def _demand_copies(unit: Unit, wanted: Sequence[Wanted], owed: Owed) -> None:
+    """Make sure that every copy which the rules want has been read back at its site.
+
+    What is not catalogued here is owed nowhere; it is reported as a failure in its turn.
+
+    Raises:
+        CopiesOwed: one has not.
+    """
+    missing = 0
+    for uid, known in traits.of(unit, [one.instance for one in wanted]).items():
+        digest = unit.instances.digest(uid)
+        for site in owed(unit, known) if digest else ():
+            state = unit.replicas.state(digest, site) if digest else None
+            missing += state is None or state[0] is not CopyState.VERIFIED
+    if missing:
+        raise CopiesOwed(missing)
 
 
 def _doubt(unit: Unit, blobs: BlobStore, wanted: Wanted) -> Reason | None:

@@ -13,6 +13,7 @@ from node.domain.instance import Offer
 from node.domain.query import Cell
 
 SOP_CLASS = 0x00080016
+MODALITY = 0x00080060
 SOP_INSTANCE = 0x00080018
 PATIENT_ID = 0x00100020
 ISSUER = 0x00100021
@@ -35,7 +36,12 @@ class Identified:
     issuer: str
     attributes: Mapping[int, Cell]
 
-    def arrival(self, *, digest: Digest, size: int, source: str, at: int) -> Arrival:
+    @property
+    def modality(self) -> str:
+        """Modality (0008,0060); empty where it is absent."""
+        return _text(self.attributes, MODALITY)
+
+    def arrival(self, *, digest: Digest, size: int, source: str, at: int, stamp: str = "") -> Arrival:
         """The instance as the catalog takes it in."""
         return Arrival(
             instance=self.offer.instance,
@@ -50,6 +56,7 @@ class Identified:
             size=size,
             source=source,
             at=at,
+            stamp=stamp,
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Self
 
@@ -20,6 +21,7 @@ IMPLEMENTATION_CLASS_UID = "2.25.302183214570984561840157234409825410912"
 IMPLEMENTATION_VERSION_NAME = "KONZILIUM_1"
 _PREAMBLE = bytes(128) + b"DICM"
 _GROUP_LENGTH = struct.Struct("<HH2sHI")
+_PIECE = 1 << 20
 _SHORT = struct.Struct("<HH2sH")
 
 
@@ -96,6 +98,13 @@ class StoredFile:
             file.close()
             raise Damaged("a stored file has lost its beginning")
         return cls(file, offset, size)
+
+    def data_set(self) -> Iterator[bytes]:
+        """The encoded data set, piece by piece."""
+        position = self.offset
+        while chunk := os.pread(self.fd, _PIECE, position):
+            position += len(chunk)
+            yield chunk
 
     def close(self) -> None:
         """Close the file."""

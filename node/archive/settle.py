@@ -9,6 +9,7 @@ from pydicom import dcmread
 from pydicom.filewriter import dcmwrite
 
 from node.archive.compare import COMPARED, proved_equal
+from node.archive.derive import derive, state_of
 from node.archive.gate import deed_of
 from node.archive.header import read_header
 from node.archive.identity import identify
@@ -16,7 +17,7 @@ from node.archive.part10 import StoredFile
 from node.audit.record import Deed, Event
 from node.blobs.store import BlobStore
 from node.catalog.catalog import Catalog
-from node.catalog.conflicts import DIFFERENT, FOLDED
+from node.catalog.conflicts import FOLDED, OPEN
 from node.catalog.quarantine import HELD
 from node.catalog.unit import Unit
 from node.domain.errors import MalformedInstance, NodeError, Unknown
@@ -29,40 +30,71 @@ log = logging.getLogger(__name__)
 
 
 def compare(blobs: BlobStore, catalog: Catalog, instance: InstanceUID, other: Digest) -> bool:
-    """Settle a conflict: fold the other form into the archived one if both are proved equal.
+    """Settle a conflict: prove two forms equal or different, and drop the bytes of a folded one.
 
     Returns:
-        Whether it was folded. The archived form is read back and verified before the other one goes.
+        Whether they are one. The form that is kept is read back and verified before the other one goes.
     """
     with catalog.reading() as unit:
         archived, state = unit.instances.find(instance), unit.conflicts.state(instance, other)
+        keepers = _keepers(unit, instance, other)
     if archived is None or state is None:
         return False
-    if state == FOLDED and blobs.size(other) is None:
-        return True
-    equal = _is_equal(blobs, archived, other)
-    if state != (FOLDED if equal else DIFFERENT):
-        catalog.perform(lambda unit: _settle(unit, archived, other, equal=equal))
-    if equal:
-        blobs.remove(other)
-    return equal
+    if blobs.size(other) is None:
+        catalog.perform(lambda unit: _gone(unit, instance, other))
+        return state == FOLDED
+    if state != FOLDED:
+        keepers = [archived.digest]
+    kept = next((keeper for keeper in keepers if _is_equal(blobs, keeper, other)), None)
+    if state == OPEN:
+        catalog.perform(lambda unit: _settle(unit, blobs, archived, other, equal=kept is not None))
+    if kept is not None:
+        with catalog.begin() as unit:
+            _drop(unit, blobs, instance, kept, other)
+    return kept is not None
 
 
-def _is_equal(blobs: BlobStore, archived: Instance, other: Digest) -> bool:
-    if max(archived.size, blobs.size(other) or 0) > COMPARED:
+def _keepers(unit: Unit, instance: InstanceUID, other: Digest) -> list[Digest]:
+    """The forms that stay here, into one of which another one was folded: mostly the archived one."""
+    here = [form.digest for form in unit.forms.here(instance)]
+    return [one for one in here if one != other and unit.conflicts.state(instance, one) != FOLDED]
+
+
+def _is_equal(blobs: BlobStore, keeper: Digest, other: Digest) -> bool:
+    if max(blobs.size(keeper) or 0, blobs.size(other) or 0) > COMPARED:
         return False
-    blobs.verify(archived.digest)
-    with blobs.open(archived.digest) as kept, blobs.open(other) as offered:
+    blobs.verify(keeper)
+    blobs.verify(other)
+    with blobs.open(keeper) as kept, blobs.open(other) as offered:
         return proved_equal(kept, offered)
 
 
-def _settle(unit: Unit, archived: Instance, other: Digest, *, equal: bool) -> None:
-    unit.conflicts.settle(archived.uid, other, FOLDED if equal else DIFFERENT)
+def _settle(unit: Unit, blobs: BlobStore, archived: Instance, other: Digest, *, equal: bool) -> None:
     says = {"uid": archived.uid, "kept": archived.digest, "other": other, "equal": equal}
     unit.journal.append(Fact.COMPARE, says)
+    derive(unit, blobs, archived.uid)
     what = f"{archived.uid} compared with {other}: {'equal' if equal else 'different'}"
     unit.audit.append(Deed(event=Event.SETTLED, who=f"node:{unit.origin}", study=archived.study, what=what))
     log.info("a conflict was settled", extra={"instance": archived.uid, "folded": equal})
+
+
+def _drop(unit: Unit, blobs: BlobStore, instance: InstanceUID, kept: Digest, other: Digest) -> None:
+    """Drop the bytes of a folded form while the one that was just verified still stays."""
+    folded = unit.conflicts.state(instance, other) == FOLDED
+    if folded and kept in _keepers(unit, instance, other):
+        unit.wants.drop(other)
+        _gone(unit, instance, other)
+        blobs.remove(other)
+
+
+def _gone(unit: Unit, instance: InstanceUID, other: Digest) -> None:
+    """Note that the bytes of a form are not here any more, and tell those who count on them."""
+    if unit.forms.holder_of(other) is None:
+        return
+    unit.conflicts.set_held(instance, other, held=False)
+    form = state_of(unit, instance).form(other)
+    says = {"of": form.origin if form else unit.origin, "verified": [], "gone": [other]}
+    unit.journal.append(Fact.COPIES, says)
 
 
 def held_object(catalog: Catalog, digest: Digest) -> Quarantined:

@@ -28,6 +28,8 @@ class Event(StrEnum):
     """Somebody asked for what they may not have (A.5.3.11)."""
     SETTLED = "DICOM Instances Accessed: settled"
     """A person decided about a quarantined or conflicting object (A.5.3.8)."""
+    AMENDED = "DICOM Instances Accessed: amended"
+    """A person corrected, merged, withdrew, restored or locked what is archived (A.5.3.8)."""
     CONFIGURED = "Security Alert: configured"
     """The device list or the roles changed (A.5.3.11)."""
 

@@ -8,6 +8,9 @@ writer ── write ──▶ incoming/<store>-<number>        nobody sees it; l
  digest ◀────────────────┘
 ```
 
+Several writers are kept at once by the same steps, each taken for all of them before the next: the disk works
+on the bytes of all together, and a folder is synced once.
+
 A blob that is put again is renamed over the old one: same content, and a rotten copy is healed.
 """
 
@@ -20,12 +23,12 @@ import itertools
 import mmap
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, cast
 
-from node.blobs.store import put
+from node.blobs.store import BlobWriter, put
 from node.domain.errors import BlobMissing, DigestMismatch, NodeError, StoreFailing, StoreFull
 from node.domain.ids import Digest
 from node.domain.instance import Chunk
@@ -94,6 +97,13 @@ class FilesystemStore:
         """Keep the bytes durably and return their name (see `BlobStore.put`)."""
         return put(self, chunks)
 
+    def keep_all(self, writers: Sequence[BlobWriter]) -> list[Digest]:
+        """Keep what several writers have written, at the cost of about one (see `BlobStore.keep_all`)."""
+        own = cast(Sequence[_Writer], writers)
+        digests = [writer.finish() for writer in own]
+        self._keep(own, digests)
+        return digests
+
     def open(self, digest: Digest) -> BinaryIO:
         """A file to read (see `BlobStore.open`)."""
         try:
@@ -149,10 +159,21 @@ class FilesystemStore:
     def _path(self, digest: str) -> str:
         return f"{self._root}/{digest[:2]}/{digest}"
 
-    def _admit(self, aside: str, digest: Digest) -> None:
-        """Give bytes that are durable their name, durably."""
-        os.rename(aside, self._path(digest))  # noqa: PTH104
-        _sync(f"{self._root}/{digest[:2]}")
+    def _keep(self, writers: Sequence[_Writer], digests: Sequence[Digest]) -> None:
+        """Make bytes durable, then give them their names, then make the names durable."""
+        with storage_errors:
+            for writer in writers:
+                os.fdatasync(writer.descriptor)
+            for writer, digest in zip(writers, digests, strict=True):
+                os.rename(writer.path, self._path(digest))  # noqa: PTH104
+            self._sync_names(digests)
+            for writer in writers:
+                writer.close()
+
+    def _sync_names(self, digests: Iterable[Digest]) -> None:
+        """Make the names of blobs durable."""
+        for folder in {digest[:2] for digest in digests}:
+            _sync(f"{self._root}/{folder}")
 
 
 class _Writer:
@@ -161,23 +182,33 @@ class _Writer:
     def __init__(self, store: FilesystemStore, path: str) -> None:
         self.size = 0
         self._store = store
-        self._path = path
+        self.path = path
         self._hash = hashlib.sha256()
-        self._descriptor = -1
+        self.descriptor = -1
 
     def __enter__(self) -> Self:
         with storage_errors:
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._descriptor = os.open(self._path, flags, 0o600)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while not self._open():
+                self.path += "-again"
         return self
 
+    def _open(self) -> bool:
+        """Make the file and lock it; False where a sweep of another process came between the two."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self.descriptor = os.open(self.path, flags, 0o600)
+        with suppress(BlockingIOError):
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(self.descriptor).st_nlink:
+                return True
+        self.close()
+        return False
+
     def __exit__(self, *exc_info: object) -> None:
-        if self._descriptor >= 0:
+        if self.descriptor >= 0:
             with suppress(OSError):  # what cannot be removed now is swept when the node starts
-                self._close()
+                self.close()
             with suppress(OSError):
-                os.unlink(self._path)  # noqa: PTH108
+                os.unlink(self.path)  # noqa: PTH108
 
     def write(self, chunk: Chunk) -> None:
         """Append a chunk."""
@@ -186,24 +217,27 @@ class _Writer:
         self.size += rest.nbytes
         with storage_errors:
             while rest.nbytes:
-                rest = rest[os.write(self._descriptor, rest) :]
+                rest = rest[os.write(self.descriptor, rest) :]
 
     def view(self) -> AbstractContextManager[memoryview]:
         """Look at all bytes written so far through a map of the file."""
-        return _map(self._descriptor) if self.size else nullcontext(memoryview(b""))
+        return _map(self.descriptor) if self.size else nullcontext(memoryview(b""))
+
+    def finish(self) -> Digest:
+        """Let the disk begin; the name that the bytes will have."""
+        with storage_errors:
+            os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        return Digest.trusted(self._hash.hexdigest())
 
     def keep(self) -> Digest:
         """Make the bytes durable and return their name."""
         digest = Digest.trusted(self._hash.hexdigest())
-        with storage_errors:
-            os.fdatasync(self._descriptor)
-            self._store._admit(self._path, digest)
-            self._close()
+        self._store._keep([self], [digest])
         return digest
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Close the file once, also where closing fails: its number may be another file's by then."""
-        descriptor, self._descriptor = self._descriptor, -1
+        descriptor, self.descriptor = self.descriptor, -1
         os.close(descriptor)
 
 

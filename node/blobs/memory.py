@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, Self
 
-from node.blobs.store import put
+from node.blobs.store import BlobWriter, put
 from node.domain.errors import BlobMissing, DigestMismatch, StoreFull
 from node.domain.ids import Digest
 from node.domain.instance import Chunk
@@ -31,6 +31,10 @@ class MemoryStore:
     def put(self, chunks: Iterable[Chunk]) -> Digest:
         """Keep the bytes and return their name."""
         return put(self, chunks)
+
+    def keep_all(self, writers: Sequence[BlobWriter]) -> list[Digest]:
+        """Give the bytes of several writers their names."""
+        return [writer.keep() for writer in writers]
 
     def open(self, digest: Digest) -> BinaryIO:
         """A file to read, with a descriptor."""
@@ -101,9 +105,14 @@ class _MemoryWriter:
         with memoryview(bytes(self._bytes)) as view:
             yield view
 
+    def finish(self) -> Digest:
+        """The name that the bytes will have."""
+        return Digest.trusted(hashlib.sha256(self._bytes).hexdigest())
+
     def keep(self) -> Digest:
         """Give the bytes their name."""
-        content = bytes(self._bytes)
-        digest = Digest.trusted(hashlib.sha256(content).hexdigest())
-        self._store.blobs[digest] = content
+        digest = self.finish()
+        if self.size > self._store.free():
+            raise StoreFull("the capacity is used up")
+        self._store.blobs[digest] = bytes(self._bytes)
         return digest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Protocol, Self
 
@@ -40,6 +40,13 @@ class BlobWriter(Protocol):
         """Look at all bytes written so far, in constant memory."""
         ...
 
+    def finish(self) -> Digest:
+        """Say that no more will be written; the name that the bytes will have.
+
+        A store on disks begins to write them out, so that a later `keep` waits less.
+        """
+        ...
+
     def keep(self) -> Digest:
         """Make the bytes durable and return their name; a power cut after this loses nothing.
 
@@ -63,6 +70,17 @@ class BlobStore(Protocol):
 
     def put(self, chunks: Iterable[Chunk]) -> Digest:
         """Keep the bytes durably and return their name; bytes that are here already are written again.
+
+        Raises:
+            StoreFull: there is no room for them.
+            StoreFailing: the medium refused.
+        """
+        ...
+
+    def keep_all(self, writers: Sequence[BlobWriter]) -> list[Digest]:
+        """Keep what several writers of this store have written, at the cost of about one.
+
+        A power cut after this loses nothing. Where it fails, some may be kept and nothing is half kept.
 
         Raises:
             StoreFull: there is no room for them.

@@ -38,6 +38,8 @@ class Arrival:
     """Who sent it, as `kind:name@site`."""
     at: int
     """Microseconds since 1970."""
+    stamp: str = ""
+    """Of the fact that it is archived by: attributes of the earliest one are shown at every site."""
 
     def text(self, tag: int) -> str:
         """The value of a text attribute; empty where it is absent."""

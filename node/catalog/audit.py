@@ -34,7 +34,7 @@ class AuditLedger:
 
     def append(self, deed: Deed) -> None:
         """Record a deed at the end of the ledger."""
-        end = self._end or self._head()
+        end = self._end or self.head()
         record = follow(end, at=self._unit.now, deed=written(deed))
         self._unit.run(
             _APPEND,
@@ -46,7 +46,8 @@ class AuditLedger:
         )
         self._end = Head(seq=record.seq, hash=record.hash)
 
-    def _head(self) -> Head:
+    def head(self) -> Head:
+        """The end of the ledger."""
         row = self._unit.run(_HEAD).fetchone()
         return Head(seq=row[0], hash=row[1]) if row else Head()
 

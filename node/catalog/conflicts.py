@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from node.catalog import schema
 from node.catalog.statement import Statement
@@ -31,6 +31,17 @@ _SETTLE = Statement(
     .where(_conflict.instance == bindparam("of"), _conflict.digest == bindparam("which"))
     .values(state=bindparam("to"))
 )
+_SET_HELD = Statement(
+    update(schema.conflict)
+    .where(_conflict.instance == bindparam("of"), _conflict.digest == bindparam("which"))
+    .values(held=bindparam("whether"))
+)
+_FORGET = Statement(
+    delete(schema.conflict).where(
+        _conflict.instance == bindparam("of"), _conflict.digest == bindparam("which")
+    )
+)
+_FORGET_ALL = Statement(delete(schema.conflict).where(_conflict.instance == bindparam("of")))
 _LIST = Statement(
     select(
         _conflict.instance,
@@ -70,6 +81,7 @@ class Conflicts:
         size: int,
         source: str,
         at: int,
+        stamp: str = "",
     ) -> None:
         """Note other bytes under a known UID."""
         self._unit.run(
@@ -81,6 +93,8 @@ class Conflicts:
             source=source,
             arrived_at=at,
             state=OPEN,
+            stamp=stamp,
+            held=1,
         )
 
     def state(self, instance: InstanceUID, digest: Digest) -> str | None:
@@ -91,6 +105,18 @@ class Conflicts:
     def settle(self, instance: InstanceUID, digest: Digest, state: str) -> None:
         """Set what a comparison or a person found."""
         self._unit.run(_SETTLE, of=instance, which=digest, to=state)
+
+    def set_held(self, instance: InstanceUID, digest: Digest, *, held: bool) -> None:
+        """Note whether the bytes of the other form are here."""
+        self._unit.run(_SET_HELD, of=instance, which=digest, whether=int(held))
+
+    def forget(self, instance: InstanceUID, digest: Digest) -> None:
+        """These bytes are not beside the archived ones any more."""
+        self._unit.run(_FORGET, of=instance, which=digest)
+
+    def forget_all(self, instance: InstanceUID) -> None:
+        """Nothing is beside the archived form any more."""
+        self._unit.run(_FORGET_ALL, of=instance)
 
     def unsettled(self) -> Sequence[Conflict]:
         """All conflicts that are not folded, oldest first."""

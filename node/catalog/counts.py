@@ -47,7 +47,7 @@ def count(unit: Unit) -> Counts:
     )
     jobs, oldest = unit.jobs.owed()
     return Counts(
-        patients=_rows(unit, schema.patient),
+        patients=_rows(unit, schema.patient, schema.patient.c.merged == 0),
         studies=_rows(unit, schema.study),
         series=_rows(unit, schema.series),
         instances=instances,
@@ -63,9 +63,11 @@ def count(unit: Unit) -> Counts:
 
 
 def shared_studies(unit: Unit) -> list[StudyUID]:
-    """Study Instance UIDs that came for more than one patient: each patient has a study of that UID."""
-    uid = schema.study.c.uid
-    query = select(uid).group_by(uid).having(func.count() > 1).order_by(uid)
+    """Study Instance UIDs of more than one patient, apart from patients that were merged."""
+    uid, shown = schema.study.c.uid, schema.study.c.shown
+    several = select(uid).group_by(uid).having(func.count() > 1)
+    apart = func.min(shown) != func.max(shown)
+    query = select(uid).where(uid.in_(several)).group_by(uid).having(apart).order_by(uid)
     return [StudyUID.trusted(row[0]) for row in unit.rows(query)]
 
 

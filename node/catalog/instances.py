@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Table, bindparam, insert, select, update
+from sqlalchemy import Table, bindparam, delete, insert, select, update
 from sqlalchemy.sql import ClauseElement
 
 from node.catalog import schema
@@ -35,17 +35,19 @@ def _inserted(table: Table) -> ClauseElement:
 
 
 _PATIENT = Statement(
-    select(_patient.id).where(
+    select(_patient.id, _patient.stamp).where(
         _patient.patient_id == bindparam("patient_id"), _patient.issuer == bindparam("issuer")
     )
 )
 _ADD_PATIENT = Statement(_inserted(schema.patient))
 _STUDY = Statement(
-    select(_study.id).where(_study.uid == bindparam("uid"), _study.patient == bindparam("of_patient"))
+    select(_study.id, _study.stamp).where(
+        _study.uid == bindparam("uid"), _study.patient == bindparam("of_patient")
+    )
 )
 _ADD_STUDY = Statement(_inserted(schema.study))
 _SERIES = Statement(
-    select(_series.id, _series.study)
+    select(_series.id, _series.study, _study.patient, _series.stamp, _study.stamp, _patient.stamp)
     .join(schema.study, _study.id == _series.study)
     .join(schema.patient, _patient.id == _study.patient)
     .where(
@@ -80,6 +82,15 @@ _ADD_MODALITY = Statement(insert(schema.study_modality))
 _SET_MODALITIES = Statement(
     update(schema.study).where(_study.id == bindparam("row")).values(modalities=bindparam("joined"))
 )
+_STUDY_OF = Statement(select(_series.study).where(_series.id == bindparam("row")))
+_FORGET_MODALITIES = Statement(delete(schema.study_modality).where(_modality.study == bindparam("of_study")))
+_MODALITIES_OF_SERIES = Statement(
+    select(_series.modality).where(_series.study == bindparam("of_study"), _series.modality != "").distinct()
+)
+_SET_HELD = Statement(
+    update(schema.instance).where(_instance.uid == bindparam("of")).values(held=bindparam("whether"))
+)
+_HELD = Statement(select(_instance.held).where(_instance.uid == bindparam("uid")))
 INSTANCE = (
     _instance.uid,
     _series.uid,
@@ -103,6 +114,30 @@ def _columns(level: Level) -> list[Attribute]:
 
 
 _PATIENT_COLUMNS, _STUDY_COLUMNS, _SERIES_COLUMNS, _IMAGE_COLUMNS = (_columns(level) for level in Level)
+
+
+def _retold(table: Table, level: Level) -> Statement:
+    """Set the attributes of a row, and the stamp of the instance that they come from."""
+    identity = {"uid", "patient_id", "issuer"}
+    names = [a.column for a in _columns(level) if a.column and a.column not in identity]
+    names += ["more", "stamp", *_FOLDED_OF.get(level, ())]
+    values: dict[str, Any] = {
+        column: bindparam(f"new_{column}") for column in names if column != "modalities"
+    }
+    return Statement(update(table).where(table.c.id == bindparam("row")).values(values))
+
+
+_FOLDED_OF = {Level.PATIENT: ("name_folded",), Level.STUDY: ("referring_folded",)}
+_RETELL = {
+    Level.PATIENT: _retold(schema.patient, Level.PATIENT),
+    Level.STUDY: _retold(schema.study, Level.STUDY),
+    Level.SERIES: _retold(schema.series, Level.SERIES),
+}
+_LEVEL_COLUMNS = {
+    Level.PATIENT: _PATIENT_COLUMNS,
+    Level.STUDY: _STUDY_COLUMNS,
+    Level.SERIES: _SERIES_COLUMNS,
+}
 
 
 class Instances:
@@ -134,9 +169,33 @@ class Instances:
             size=arrival.size,
             arrived_at=arrival.at,
             source=arrival.source,
+            stamp=arrival.stamp,
+            held=1,
         )
         self._unit.run(_COUNT_IN_SERIES, row=series)
         self._unit.run(_COUNT_IN_STUDY, row=study, added=arrival.size)
+
+    def retell(self, level: Level, row: int, arrival: Arrival) -> None:
+        """Let an instance tell the attributes of the patient, study or series that it belongs to."""
+        values = _values(arrival, level, _LEVEL_COLUMNS[level]) | {"stamp": arrival.stamp}
+        if level is Level.PATIENT:
+            values["name_folded"] = name(values["name"])
+        if level is Level.STUDY:
+            values["referring_folded"] = name(values["referring"])
+        told = {f"new_{column}": value for column, value in values.items()}
+        self._unit.run(_RETELL[level], row=row, **told)
+        self._unit.corrections.lay_over(level, row)
+        if level is Level.SERIES:
+            self._gather_modalities(row)
+
+    def set_held(self, uid: InstanceUID, *, held: bool) -> None:
+        """Note whether the bytes of an instance are here."""
+        self._unit.run(_SET_HELD, of=uid, whether=int(held))
+
+    def is_held(self, uid: InstanceUID) -> bool:
+        """Whether the instance is catalogued and its bytes are here."""
+        row = self._unit.run(_HELD, uid=uid).fetchone()
+        return bool(row and row[0])
 
     def _series(self, arrival: Arrival) -> tuple[int, int]:
         """Row numbers of the series and its study, made where they are new."""
@@ -148,11 +207,15 @@ class Instances:
             issuer=arrival.issuer,
         ).fetchone()
         if row:
-            return row[0], row[1]
+            series, study, patient, *stamps = row
+            rows = ((Level.SERIES, series), (Level.STUDY, study), (Level.PATIENT, patient))
+            for (level, number), stamp in zip(rows, stamps, strict=True):
+                if arrival.stamp < stamp:
+                    self.retell(level, number, arrival)
+            return series, study
         study = self._study(arrival)
-        series = self._add(
-            _ADD_SERIES, **_values(arrival, Level.SERIES, _SERIES_COLUMNS), study=study, instance_count=0
-        )
+        values = _values(arrival, Level.SERIES, _SERIES_COLUMNS)
+        series = self._add(_ADD_SERIES, **values, study=study, instance_count=0, stamp=arrival.stamp)
         self._unit.run(_COUNT_SERIES, row=study)
         self._note_modality(study, arrival.text(0x00080060))
         return series, study
@@ -162,9 +225,11 @@ class Instances:
         patient = self._patient(arrival)
         row = self._unit.run(_STUDY, uid=arrival.study, of_patient=patient).fetchone()
         if row:
+            if arrival.stamp < row[1]:
+                self.retell(Level.STUDY, row[0], arrival)
             return int(row[0])
         values = _values(arrival, Level.STUDY, _STUDY_COLUMNS)
-        return self._add(
+        study = self._add(
             _ADD_STUDY,
             **values,
             referring_folded=name(values["referring"]),
@@ -173,14 +238,24 @@ class Instances:
             instance_count=0,
             bytes=0,
             arrived_at=arrival.at,
+            stamp=arrival.stamp,
+            shown=patient,
         )
+        self._unit.corrections.study_made(study, arrival)
+        return study
 
     def _patient(self, arrival: Arrival) -> int:
         row = self._unit.run(_PATIENT, patient_id=arrival.patient_id, issuer=arrival.issuer).fetchone()
         if row:
+            if arrival.stamp < row[1]:
+                self.retell(Level.PATIENT, row[0], arrival)
             return int(row[0])
         values = _values(arrival, Level.PATIENT, _PATIENT_COLUMNS)
-        return self._add(_ADD_PATIENT, **values, name_folded=name(values["name"]))
+        patient = self._add(
+            _ADD_PATIENT, **values, name_folded=name(values["name"]), stamp=arrival.stamp, merged=0
+        )
+        self._unit.corrections.patient_made(patient, arrival)
+        return patient
 
     def _add(self, statement: Statement, **values: Any) -> int:
         row = self._unit.run(statement, **values).fetchone()
@@ -192,7 +267,25 @@ class Instances:
         known = [row[0] for row in self._unit.run(_MODALITIES, study=study).fetchall()]
         if modality and modality not in known:
             self._unit.run(_ADD_MODALITY, study=study, modality=modality)
-            self._unit.run(_SET_MODALITIES, row=study, joined="\\".join(sorted([*known, modality])))
+            _join_modalities(self._unit, study)
+
+    def _gather_modalities(self, series: int) -> None:
+        """Make Modalities in Study anew after a series was told otherwise."""
+        study = self._unit.run(_STUDY_OF, row=series).fetchall()[0][0]
+        gather_modalities(self._unit, study)
+
+
+def gather_modalities(unit: Unit, study: int) -> None:
+    """Make Modalities in Study (0008,0061) anew from the series that are there."""
+    unit.run(_FORGET_MODALITIES, of_study=study)
+    for (modality,) in unit.run(_MODALITIES_OF_SERIES, of_study=study).fetchall():
+        unit.run(_ADD_MODALITY, study=study, modality=modality)
+    _join_modalities(unit, study)
+
+
+def _join_modalities(unit: Unit, study: int) -> None:
+    known = [row[0] for row in unit.run(_MODALITIES, study=study).fetchall()]
+    unit.run(_SET_MODALITIES, row=study, joined="\\".join(sorted(known)))
 
 
 def _values(arrival: Arrival, level: Level, columns: Sequence[Attribute]) -> dict[str, Any]:

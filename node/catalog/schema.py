@@ -2,10 +2,15 @@ r"""The tables, as SQLAlchemy Core metadata. Numbered migrations make them; a te
 
 ```
 patient 1─* study 1─* series 1─* instance 1─* conflict        derived: rebuildable from journal and blobs
-              └─* study_modality
+              └─* study_modality   merging   withdrawn   replica   member 1─* member_certificate
+common   common_sum                                           in step with the above by triggers
 journal   audit                                               appended, never changed
+cursor   gap   want                                           how far journals are read, what is fetched
+contact   invitation   ticket                                 dealings with members that are no facts
 job   device   knock   quarantine   node                      what is to do, who may call, what waits
 ```
+
+A `stamp` says which fact a row comes from, so that the earliest one wins at every site alike.
 
 Text columns hold values as DICOM writes them, decoded: `20260131`, `NOVÁKOVÁ^JANA`, `1\\2`. `more` holds the
 remaining attributes of a level as JSON, keyed by tag (`"00081032"`).
@@ -22,9 +27,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
+
+_SELDOM = "kind NOT IN ('instance', 'copies', 'compare', 'quarantine', 'settle')"
 
 
 def _text(name: str, **options: object) -> Column[str]:
@@ -53,9 +61,21 @@ patient = Table(
     _text("birth_date"),
     _text("sex"),
     _text("more"),
+    _text("stamp"),
+    _count("merged"),
     UniqueConstraint("patient_id", "issuer"),
     Index("patient_by_name", "name_folded"),
     Index("patient_by_birth_date", "birth_date"),
+)
+
+merging = Table(
+    "merging",
+    metadata,
+    Column("patient_id", Text, primary_key=True),
+    Column("issuer", Text, primary_key=True),
+    Column("into_id", Text, nullable=False),
+    Column("into_issuer", Text, nullable=False),
+    Index("merging_by_into", "into_id", "into_issuer"),
 )
 
 study = Table(
@@ -77,8 +97,11 @@ study = Table(
     _count("instance_count"),
     _count("bytes"),
     Column("arrived_at", Integer, nullable=False),
+    _text("stamp"),
+    _count("shown"),
     UniqueConstraint("uid", "patient"),
     Index("study_by_patient", "patient"),
+    Index("study_by_shown", "shown"),
     Index("study_by_date", "date", "time"),
     Index("study_by_accession", "accession"),
     Index("study_by_study_id", "study_id"),
@@ -106,6 +129,7 @@ series = Table(
     _text("time"),
     _text("more"),
     _count("instance_count"),
+    _text("stamp"),
     UniqueConstraint("uid", "study"),
     Index("series_by_study", "study"),
     Index("series_by_date", "date"),
@@ -125,7 +149,10 @@ instance = Table(
     Column("size", Integer, nullable=False),
     Column("arrived_at", Integer, nullable=False),
     _text("source"),
+    _text("stamp"),
+    Column("held", Integer, nullable=False, server_default="1"),
     Index("instance_by_series", "series"),
+    Index("instance_by_digest", "digest"),
 )
 
 conflict = Table(
@@ -138,6 +165,24 @@ conflict = Table(
     _text("source"),
     Column("arrived_at", Integer, nullable=False),
     Column("state", Text, nullable=False),
+    _text("stamp"),
+    Column("held", Integer, nullable=False, server_default="1"),
+    Index("conflict_by_digest", "digest"),
+)
+
+withdrawn = Table(
+    "withdrawn",
+    metadata,
+    Column("instance", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("transfer_syntax", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    _text("source"),
+    Column("arrived_at", Integer, nullable=False),
+    _text("stamp"),
+    _text("study"),
+    _text("traits"),
+    Index("withdrawn_by_digest", "digest"),
 )
 
 quarantine = Table(
@@ -163,6 +208,140 @@ journal = Table(
     Column("payload", Text, nullable=False),
     Column("previous", Text, nullable=False),
     Column("hash", Text, nullable=False),
+    _text("subject"),
+    Index("journal_by_subject", "subject"),
+    Index("journal_by_kind", "kind", "origin", sqlite_where=text(_SELDOM), postgresql_where=text(_SELDOM)),
+)
+
+replica = Table(
+    "replica",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("site", Text, primary_key=True),
+    Column("instance", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("at", Integer, nullable=False),
+    Index("replica_by_site", "site", "state", "at"),
+    Index("replica_by_instance", "instance"),
+)
+
+common = Table(
+    "common",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+common_sum = Table(
+    "common_sum",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("part", Text, primary_key=True),
+    _count("count"),
+    _count("low"),
+    _count("middle"),
+    _count("high"),
+    sqlite_with_rowid=False,
+)
+
+want = Table(
+    "want",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("instance", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("urgency", Integer, nullable=False),
+    Column("wanted_at", Integer, nullable=False),
+    Column("due_at", Integer, nullable=False),
+    _count("attempts"),
+    Column("state", Text, nullable=False),
+    _text("error"),
+    Index("want_by_urgency", "state", "urgency", "wanted_at"),
+    Index("want_by_holder", "holder", "state"),
+)
+
+cursor = Table(
+    "cursor",
+    metadata,
+    Column("origin", Text, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("seq", Integer, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
+gap = Table(
+    "gap",
+    metadata,
+    Column("origin", Text, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("first", Integer, primary_key=True),
+    Column("last", Integer, nullable=False),
+)
+
+member = Table(
+    "member",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("descriptor", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("url", Text),
+    _text("ae_title"),
+    Column("standing", Text, nullable=False),
+    Column("introduced_by", Text, nullable=False),
+    _text("reason"),
+    _text("export"),
+    _text("accept"),
+    _text("gives"),
+    _text("takes"),
+)
+
+member_certificate = Table(
+    "member_certificate",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    Column("site", Text, nullable=False),
+    Column("pem", Text, nullable=False),
+    Index("member_certificate_by_site", "site"),
+)
+
+contact = Table(
+    "contact",
+    metadata,
+    Column("site", Text, primary_key=True),
+    _count("heard_at"),
+    _count("head"),
+    Column("epoch", Integer, nullable=False, server_default="1"),
+    _count("terms"),
+    _text("error"),
+    _count("failed_at"),
+    _text("heads"),
+)
+
+invitation = Table(
+    "invitation",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("site", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    _count("attempts"),
+    Column("state", Text, nullable=False),
+    _text("options"),
+)
+
+ticket = Table(
+    "ticket",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("site", Text, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("digests", Text, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    _text("who"),
+    Index("ticket_by_expiry", "expires_at"),
 )
 
 audit = Table(
@@ -213,5 +392,20 @@ knock = Table(
     Column("last_at", Integer, nullable=False),
 )
 
-DERIVED = (conflict, instance, series, study_modality, study, patient, quarantine)
+DERIVED = (
+    common_sum,
+    common,
+    conflict,
+    withdrawn,
+    instance,
+    series,
+    study_modality,
+    study,
+    patient,
+    quarantine,
+    replica,
+    merging,
+    member_certificate,
+    member,
+)
 """What a rebuild clears and makes again, in an order that foreign keys allow."""

@@ -10,6 +10,7 @@ from node.catalog import schema
 from node.catalog.instances import INSTANCE, instance_of
 from node.catalog.unit import Unit
 from node.domain.errors import MalformedQuery
+from node.domain.ids import InstanceUID
 from node.domain.instance import Instance
 from node.domain.query import Selection
 
@@ -32,6 +33,12 @@ def chosen(unit: Unit, selection: Selection) -> list[Instance]:
     return [instance_of(row) for row in unit.rows(_select(clauses))]
 
 
+def absent(unit: Unit, selection: Selection) -> frozenset[InstanceUID]:
+    """Those of the instances that hold all the given keys whose bytes are at other sites only."""
+    query = _joined(select(_instance.uid)).where(*_clauses(selection), _instance.held == 0)
+    return frozenset(InstanceUID.trusted(uid) for (uid,) in unit.rows(query))
+
+
 def _clauses(selection: Selection) -> list[Any]:
     clauses = []
     if selection.patient_id is not None:
@@ -49,18 +56,20 @@ def _clauses(selection: Selection) -> list[Any]:
 
 def _demand_one_patient(unit: Unit, clauses: list[Any]) -> None:
     """The same Patient ID at two issuers is two people: neither is shown by mistake."""
-    query = select(func.count()).select_from(schema.patient).where(*clauses)
+    query = select(func.count()).select_from(schema.patient).where(_patient.merged == 0, *clauses)
     if next(unit.rows(query))[0] > 1:
         raise MalformedQuery("several issuers have this Patient ID; name the Issuer of Patient ID too")
 
 
 def _select(clauses: list[Any]) -> Select[Any]:
+    return _joined(select(*INSTANCE)).where(*clauses).order_by(_series.id, _instance.id)
+
+
+def _joined(query: Select[Any]) -> Select[Any]:
+    """The query over instances with the levels above them."""
     return (
-        select(*INSTANCE)
-        .select_from(schema.instance)
+        query.select_from(schema.instance)
         .join(schema.series, _series.id == _instance.series)
         .join(schema.study, _study.id == _series.study)
-        .join(schema.patient, _patient.id == _study.patient)
-        .where(*clauses)
-        .order_by(_series.id, _instance.id)
+        .join(schema.patient, _patient.id == _study.shown)
     )

@@ -9,27 +9,46 @@ NodeError
 │   │   ├── MalformedIdentifier
 │   │   ├── MalformedInstance
 │   │   ├── MismatchedInstance
-│   │   └── MalformedQuery
+│   │   ├── MalformedMessage
+│   │   ├── MalformedMetadata
+│   │   ├── MalformedQuery
+│   │   ├── MalformedValue
+│   │   └── TooLarge
 │   ├── Unidentified            kept in quarantine, not in the archive
+│   ├── Withdrawn
+│   ├── LastCopy
+│   ├── Locked
 │   ├── Unknown
 │   │   ├── UnknownInstance
+│   │   ├── UnknownStudy
+│   │   ├── UnknownPatient
+│   │   ├── UnknownRule
 │   │   ├── UnknownDevice
 │   │   ├── UnknownCaller
+│   │   ├── UnknownMember
+│   │   ├── UnknownTicket
 │   │   └── UnknownDestination
 │   └── AccessDenied
 │       ├── Unauthenticated
-│       └── Forbidden
+│       │   ├── BadSignature
+│       │   ├── Expired
+│       │   └── Replayed
+│       ├── Forbidden
+│       └── LinkSuspended
 ├── Unavailable                 the same call may succeed later
 │   ├── StoreFull
 │   ├── StoreFailing
 │   ├── CatalogBusy
 │   ├── TooBusy
+│   ├── IssuedBeforeStart
+│   ├── CopiesOwed
 │   └── PeerUnreachable
 ├── Damaged                     opens a finding
 │   ├── BlobMissing
 │   └── DigestMismatch
 └── Misconfigured               the node does not start, and says what to change
     ├── BadSetting
+    ├── UnusableKey
     ├── NotASite
     ├── AlreadyASite
     ├── AlreadyRunning
@@ -71,12 +90,40 @@ class MismatchedInstance(Malformed):
     """The data set is not the one that was announced: {0} differs."""
 
 
+class MalformedMessage(Malformed):
+    """The message cannot be read: {0}."""
+
+
+class MalformedMetadata(Malformed):
+    """The metadata of the node cannot be read: {0}."""
+
+
 class MalformedQuery(Malformed):
     """The query cannot be read: {0}."""
 
 
+class MalformedValue(Malformed):
+    """This cannot be the value of {0}: {1}."""
+
+
+class TooLarge(Malformed):
+    """What was sent is longer than {0} bytes."""
+
+
 class Unidentified(Rejected):
     """The data set names no {0}; it was kept in quarantine as {1}, not in the archive."""
+
+
+class Withdrawn(Rejected):
+    """Instance {0} was withdrawn; `konzilium restore` takes that back."""
+
+
+class Locked(Rejected):
+    """Study {0} may not be withdrawn before {1}."""
+
+
+class LastCopy(Rejected):
+    """No other site has proved a copy of {0} now, so this one stays."""
 
 
 class Unknown(Rejected):
@@ -87,12 +134,32 @@ class UnknownInstance(Unknown):
     """Instance {0} is not in this archive."""
 
 
+class UnknownStudy(Unknown):
+    """Study {0} is not in this archive."""
+
+
+class UnknownPatient(Unknown):
+    """No patient with that Patient ID and issuer is in this archive."""
+
+
+class UnknownRule(Unknown):
+    """There is no rule called {0}; `konzilium rule list` shows those that are."""
+
+
 class UnknownDevice(Unknown):
     """No device called {0} is on the list; `konzilium device list` shows those that are."""
 
 
 class UnknownCaller(Unknown):
     """No device called {0} has knocked; `konzilium device pending` shows those that have."""
+
+
+class UnknownMember(Unknown):
+    """No site called {0} is a member here; `konzilium peers` shows those that are."""
+
+
+class UnknownTicket(Unknown):
+    """The ticket {0} is not known here, or has expired; ask for a new one."""
 
 
 class UnknownDestination(Unknown):
@@ -107,12 +174,31 @@ class Unauthenticated(AccessDenied):
     """The caller is not known here: {0}."""
 
 
+class BadSignature(Unauthenticated):
+    """The signature does not hold: {0}."""
+
+
+class Expired(Unauthenticated):
+    """It is outside its time: {0}."""
+
+
+class Replayed(Unauthenticated):
+    """It was received before: {0}."""
+
+
 class Forbidden(AccessDenied):
     """{0} may not {1}: {2}."""
 
 
+class LinkSuspended(AccessDenied):
+    """The link between {0} and {1} is cut; somebody at {0} has to resume it."""
+
+
 class Unavailable(NodeError):
     """The node cannot do this now; the same call may succeed later: {0}."""
+
+    retry_after: int | None = None
+    """Seconds after which to try again, where somebody knows."""
 
 
 class StoreFull(Unavailable):
@@ -129,6 +215,14 @@ class CatalogBusy(Unavailable):
 
 class TooBusy(Unavailable):
     """The node is serving as many callers as it may: {0}."""
+
+
+class IssuedBeforeStart(Unavailable):
+    """It was issued before this node started, so a replay could not be told; send a new one: {0}."""
+
+
+class CopiesOwed(Unavailable):
+    """{0} copies are not verified at their sites yet."""
 
 
 class PeerUnreachable(Unavailable):
@@ -153,6 +247,10 @@ class Misconfigured(NodeError):
 
 class BadSetting(Misconfigured):
     """Setting {0} in {1}: {2}."""
+
+
+class UnusableKey(Misconfigured):
+    """The key of this site cannot be used: {0}."""
 
 
 class NotASite(Misconfigured):

@@ -97,3 +97,11 @@ class Digest(Identifier):
     form = re.compile(r"[0-9a-f]{64}")
     what = "SHA-256 digest"
     __slots__ = ()
+
+
+class RuleName(Identifier):
+    """What a site calls one of its rules."""
+
+    form = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+    what = "name of a rule (up to 32 of a-z, 0-9 and '-')"
+    __slots__ = ()

@@ -3,7 +3,7 @@
 ```
 due ── the effect is committed ──▶ done (the row goes)
  │ ▲── due again after a pause, or when somebody revives it
- ▼
+ ▼   └── what it waits for has not come: due again, however often
 stalled   too many failures in a row, or one that no repetition can mend
 ```
 """
@@ -18,6 +18,7 @@ SECOND = 1_000_000
 """Microseconds."""
 _FIRST_PAUSE = 2 * SECOND
 _LONGEST_PAUSE = 3600 * SECOND
+_LONGEST_LOOK = 300 * SECOND
 PATIENCE = 200
 """Attempts before a job stalls: about a week at the longest pause."""
 
@@ -29,6 +30,10 @@ class Task(StrEnum):
     """Prove two stored forms of an instance equal, or different."""
     COMMITMENT = "commitment"
     """Tell a device what became of its Storage Commitment request."""
+    DROP = "drop"
+    """A copy is being given up: it is vouched for to nobody."""
+    RECONSIDER = "reconsider"
+    """Work out again which sites owe copies, after rules, terms or members have changed."""
 
 
 class State(StrEnum):
@@ -62,3 +67,11 @@ class Job:
             return replace(self, state=State.STALLED, error=error)
         pause = min(_FIRST_PAUSE * 2 ** min(self.attempts, 20), _LONGEST_PAUSE)
         return replace(self, due_at=now + pause, error=error)
+
+    def waits(self, now: int, why: str) -> Self:
+        """The job while what it waits for has not come: no failure, so it never stalls by that.
+
+        It is due again after an eighth of the time that it has waited already, within five minutes.
+        """
+        pause = min(max((now - self.created_at) // 8, _FIRST_PAUSE), _LONGEST_LOOK)
+        return replace(self, due_at=now + pause, attempts=max(self.attempts - 1, 0), error=why)

@@ -38,6 +38,8 @@ class Principal:
     site: SiteId
     address: str = ""
     may: frozenset[Action] = frozenset()
+    via: SiteId | None = None
+    """The member whose node brings the call; None for callers of this site itself."""
 
     def __str__(self) -> str:
         """As logs and audit records name it: `device:CT1@brno`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -24,6 +24,69 @@ class Fact(StrEnum):
     """An object that cannot be archived was kept aside."""
     SETTLE = "settle"
     """A person released or discarded an object in quarantine."""
+    COPIES = "copies"
+    """This site has read back copies of other sites' instances, or has none of them any more."""
+    CORRECT = "correct"
+    """A person corrected attributes of a patient or a study; the bytes stay as they are."""
+    MERGE = "merge"
+    """A person found two patients to be one, or took that back."""
+    RETRACT = "retract"
+    """A person withdrew an instance."""
+    LOCK = "lock"
+    """A person set until when a study may not be withdrawn."""
+    RULE = "rule"
+    """Where copies of what this site receives are owed."""
+    MEMBER = "member"
+    """The signed metadata of a site that this one vouches for."""
+    STANDING = "standing"
+    """What this site decided about a member."""
+    CONSENT = "consent"
+    """What this site gives a member and takes from it."""
+
+
+LOCAL = frozenset({Fact.QUARANTINE, Fact.SETTLE, Fact.RULE})
+"""Facts that concern no other site."""
+FEDERATION = frozenset({Fact.MEMBER, Fact.STANDING, Fact.CONSENT})
+"""Facts that every member is told."""
+
+
+def patient_subject(issuer: str, patient_id: str) -> str:
+    """The subject of facts about a patient."""
+    return f"patient {issuer}^{patient_id}"
+
+
+def _corrected(says: Mapping[str, Any]) -> str:
+    return str(says["study"]) if "study" in says else patient_subject(*says["patient"])
+
+
+_SUBJECTS: dict[Fact, Callable[[Mapping[str, Any]], str]] = {
+    Fact.INSTANCE: lambda says: says["uid"],
+    Fact.COMPARE: lambda says: says["uid"],
+    Fact.RETRACT: lambda says: says["uid"],
+    Fact.LOCK: lambda says: says["study"],
+    Fact.CORRECT: _corrected,
+    Fact.MERGE: lambda says: patient_subject(*says["patient"]),
+    Fact.MEMBER: lambda says: f"site {says['site']}",
+    Fact.STANDING: lambda says: f"site {says['site']}",
+    Fact.CONSENT: lambda says: f"site {says['site']}",
+    Fact.RULE: lambda says: f"rule {says['name']}",
+    Fact.QUARANTINE: lambda says: says["digest"],
+    Fact.SETTLE: lambda says: says["digest"],
+    Fact.COPIES: lambda says: "",
+}
+
+
+def subject_of(kind: Fact, says: Mapping[str, Any]) -> str:
+    """What a fact is about: facts of one subject add up to its state, in whatever order they came.
+
+    ```
+    instance, compare, retract    the SOP Instance UID
+    lock, correct (study)         the Study Instance UID
+    correct (patient), merge      issuer and Patient ID
+    member, standing, consent     the site
+    ```
+    """
+    return _SUBJECTS[kind](says)
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
@@ -50,6 +113,11 @@ class Entry:
         """The payload as values."""
         values: dict[str, Any] = json.loads(self.payload)
         return values
+
+    @property
+    def stamp(self) -> str:
+        """Where the fact stands among all facts of the federation; texts sort as the facts do."""
+        return f"{self.at:016d} {self.origin} {self.epoch} {self.seq:010d}"
 
 
 def canonical(values: Mapping[str, object]) -> str:

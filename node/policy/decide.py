@@ -8,11 +8,12 @@ from node.domain.principal import Action, Decision, Kind, Principal
 
 def decide(principal: Principal, action: Action) -> Decision:
     """Whether `principal` may do `action`, and why: denied unless something allows it."""
-    if principal.kind is Kind.OPERATOR:
+    if principal.kind is Kind.OPERATOR and principal.via is None:
         return Decision(allowed=True, reason="an operator on the machine itself holds the site folder")
+    said = "the device list" if principal.via is None else f"what {principal.via} was given"
     if action in principal.may:
-        return Decision(allowed=True, reason=f"the device list allows it to {action}")
-    return Decision(allowed=False, reason=f"the device list does not allow it to {action}")
+        return Decision(allowed=True, reason=f"{said} allows it to {action}")
+    return Decision(allowed=False, reason=f"{said} does not allow it to {action}")
 
 
 def demand(principal: Principal, action: Action) -> None:

@@ -9,30 +9,30 @@ blobs ────▶ those that no fact names  ──▶ admitted as new facts 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from node.archive.archive import Archive
-from node.archive.header import read_header
-from node.archive.identity import Identified, identify
+from node.archive.derive import derive, state_of
 from node.archive.part10 import StoredFile, offer_of
+from node.archive.reading import read_back
 from node.blobs.store import BlobStore
 from node.catalog.catalog import Catalog
-from node.catalog.conflicts import DIFFERENT, FOLDED
+from node.catalog.forms import StoredForm
 from node.catalog.quarantine import HELD
 from node.catalog.unit import Unit
-from node.domain.errors import Damaged, Malformed, NodeError, Unidentified
-from node.domain.ids import Digest, InstanceUID, TransferSyntaxUID
+from node.domain.errors import Damaged, Malformed, NodeError, Unidentified, Withdrawn
+from node.domain.ids import Digest, InstanceUID, SiteId
 from node.domain.instance import Quarantined
 from node.domain.principal import Principal
+from node.identity.members import derive_members
 from node.journal.entry import Entry, Fact, verify
+from node.replication.effects import Effects
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Told how many of how many steps are done."""
-_CHUNK = 1 << 20
 
 
 @dataclass(slots=True)
@@ -49,7 +49,11 @@ class Rebuilt:
 
 
 def rebuild(
-    archive: Archive, blobs: BlobStore, catalog: Catalog, principal: Principal, progress: Progress
+    archive: Archive,
+    blobs: BlobStore,
+    catalog: Catalog,
+    principal: Principal,
+    progress: Progress,
 ) -> Rebuilt:
     """Clear the derived tables and make them again from the journal and the stored bytes.
 
@@ -60,65 +64,73 @@ def rebuild(
     """
     outcome = Rebuilt()
     with catalog.begin() as unit:
-        total = verify(unit.journal.after(0)).seq
+        journals = unit.journal.origins()
+        for origin, epoch in journals:
+            if origin == unit.origin:
+                verify(unit.journal.after(0, epoch=epoch))
+        total = sum(journals.values())
         unit.clear_derived()
-        replay = _Replay(unit, blobs, outcome)
-        for entry in unit.journal.after(0):
-            replay.fact(entry)
-            outcome.facts += 1
-            progress(outcome.facts, total)
+        derive_members(unit)
+        replay = _Replay(unit, blobs, Effects(blobs, _known_already), outcome)
+        for origin, epoch in journals:
+            for entry in unit.journal.after(0, origin=origin, epoch=epoch):
+                replay.fact(entry)
+                outcome.facts += 1
+                progress(min(outcome.facts, total), total)
     _admit_unlisted(archive, blobs, principal, replay.named, outcome)
     return outcome
 
 
 class _Replay:
-    """Applies facts to empty derived tables."""
+    """Applies the facts of all sites to empty derived tables."""
 
-    def __init__(self, unit: Unit, blobs: BlobStore, outcome: Rebuilt) -> None:
+    def __init__(self, unit: Unit, blobs: BlobStore, effects: Effects, outcome: Rebuilt) -> None:
         self.named: set[str] = set()
         self._unit = unit
         self._blobs = blobs
+        self._effects = effects
         self._outcome = outcome
 
     def fact(self, entry: Entry) -> None:
-        apply = {
-            Fact.INSTANCE: self._instance,
-            Fact.COMPARE: self._compare,
-            Fact.QUARANTINE: self._quarantine,
-            Fact.SETTLE: self._settle,
-        }
-        apply[entry.kind](entry)
+        match entry.kind:
+            case Fact.INSTANCE:
+                self._instance(entry)
+            case Fact.QUARANTINE:
+                self._quarantine(entry)
+            case Fact.SETTLE:
+                digest = Digest.trusted(entry.says["digest"])
+                self._unit.quarantine.settle(digest, entry.says["state"])
+        self._effects.apply(self._unit, entry)
 
     def _instance(self, entry: Entry) -> None:
+        """Catalogue an instance whose bytes are here; one whose bytes ought to be here is lost."""
         says = entry.says
-        digest, uid = Digest.trusted(says["digest"]), InstanceUID.trusted(says["uid"])
+        uid, digest = InstanceUID.trusted(says["uid"]), Digest.trusted(says["digest"])
         self.named.add(digest)
-        archived = self._unit.instances.digest(uid)
-        if archived is None:
-            self._archive(digest, says["size"], says["source"], entry.at, uid)
-        elif archived != digest and self._unit.conflicts.state(uid, digest) is None:
-            self._unit.conflicts.add(
-                uid,
-                digest,
-                transfer_syntax=TransferSyntaxUID.trusted(says["syntax"]),
-                size=says["size"],
-                source=says["source"],
-                at=entry.at,
-            )
-
-    def _archive(self, digest: Digest, size: int, source: str, at: int, uid: InstanceUID) -> None:
+        if digest in (form.digest for form in self._unit.forms.here(uid)):
+            return
+        if self._blobs.size(digest) is None and entry.origin != self._unit.origin:
+            return
         try:
             identified = read_back(self._blobs, digest)
         except NodeError as error:
+            self._lost(uid, digest, error)
+            return
+        form = StoredForm(
+            digest=digest,
+            size=says["size"],
+            transfer_syntax=identified.offer.transfer_syntax,
+            source=says["source"],
+            arrived_at=entry.at,
+            stamp=entry.stamp,
+        )
+        derive(self._unit, self._blobs, uid, (form, identified))
+
+    def _lost(self, uid: InstanceUID, digest: Digest, error: NodeError) -> None:
+        """Bytes that are gone; those of a form that was folded into another may be."""
+        if digest not in state_of(self._unit, uid).folded:
             log.error("an instance of the journal is lost", extra={"digest": digest, "error": str(error)})
             self._outcome.lost.append(uid)
-            return
-        self._unit.instances.add(identified.arrival(digest=digest, size=size, source=source, at=at))
-
-    def _compare(self, entry: Entry) -> None:
-        says = entry.says
-        state = FOLDED if says["equal"] else DIFFERENT
-        self._unit.conflicts.settle(InstanceUID.trusted(says["uid"]), Digest.trusted(says["other"]), state)
 
     def _quarantine(self, entry: Entry) -> None:
         says = entry.says
@@ -135,20 +147,6 @@ class _Replay:
             )
         )
 
-    def _settle(self, entry: Entry) -> None:
-        self._unit.quarantine.settle(Digest.trusted(entry.says["digest"]), entry.says["state"])
-
-
-def read_back(blobs: BlobStore, digest: Digest) -> Identified:
-    """Identity and attributes of a stored instance, from its bytes.
-
-    Raises:
-        BlobMissing, Damaged, Malformed, Unidentified: they cannot be had.
-    """
-    with blobs.open(digest) as file, blobs.mapped(digest) as view:
-        offer = offer_of(file)
-        return identify(offer, read_header(offer, view[StoredFile.of(file).offset :]))
-
 
 def _admit_unlisted(
     archive: Archive, blobs: BlobStore, principal: Principal, named: set[str], outcome: Rebuilt
@@ -160,15 +158,14 @@ def _admit_unlisted(
         try:
             blobs.verify(digest)
             with blobs.open(digest) as file:
-                archive.admit(principal, offer_of(file), _data_set(StoredFile.of(file)))
+                archive.admit(principal, offer_of(file), StoredFile.of(file).data_set())
             outcome.admitted += 1
+        except Withdrawn:
+            log.warning("a blob of a withdrawn instance was left out", extra={"digest": digest})
         except (Damaged, Malformed, Unidentified) as error:
             log.error("a blob cannot be admitted", extra={"digest": digest, "error": str(error)})
             outcome.unreadable.append(digest)
 
 
-def _data_set(stored: StoredFile) -> Iterator[bytes]:
-    position = stored.offset
-    while chunk := os.pread(stored.fd, _CHUNK, position):
-        position += len(chunk)
-        yield chunk
+def _known_already(_unit: Unit, _site: SiteId) -> None:
+    """The members are worked out once, from all facts, before anything else."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 from node.domain.errors import MalformedIdentifier
 from node.domain.ids import Identifier
 
-Raw: TypeAlias = str | int | float
+Raw: TypeAlias = str | int | float | bool
 """A value as TOML writes it."""
+
+MAX_ADDRESS: Final = 256
+"""Characters of an address."""
 
 
 class WrongValueError(ValueError):
@@ -28,15 +33,15 @@ class Kind:
     """
 
     allowed: str
-    raw: type[str] | type[int] | type[float]
+    raw: type[str] | type[int] | type[float] | type[bool]
     read: Callable[[Any, Path], object]
     show: Callable[[Any], Raw] = lambda value: value
 
     def parse(self, text: str) -> object:
         """Read the text of an environment variable as TOML would have given it."""
         try:
-            return self.raw(text.strip())
-        except ValueError:
+            return _SWITCH[text.strip().lower()] if self.raw is bool else self.raw(text.strip())
+        except (ValueError, KeyError):
             raise WrongValueError(f"is not {self.allowed}") from None
 
     def accept(self, value: object, directory: Path) -> object:
@@ -46,9 +51,14 @@ class Kind:
             WrongValueError: it is of another type or outside of what is allowed.
         """
         fits = (int, float) if self.raw is float else self.raw
-        if isinstance(value, bool) or not isinstance(value, fits):
+        if isinstance(value, bool) is not (self.raw is bool) or not isinstance(value, fits):
             raise WrongValueError(f"is not {self.allowed}")
         return self.read(value, directory)
+
+
+_TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+_HOURS = re.compile(f"{_TIME}-{_TIME}")
+_SWITCH = {"true": True, "false": False}
 
 
 def setting(
@@ -71,6 +81,17 @@ def identifier(form: type[Identifier]) -> Kind:
             raise WrongValueError(f"is not a valid {form.what}") from None
 
     return Kind(allowed=f"a valid {form.what}", raw=str, read=read, show=str)
+
+
+def optional_identifier(form: type[Identifier]) -> Kind:
+    """An identifier, or none."""
+    inner = identifier(form)
+    return Kind(
+        allowed=f"{inner.allowed}, or empty for none",
+        raw=str,
+        read=lambda value, directory: inner.read(value, directory) if value.strip() else None,
+        show=lambda value: str(value or ""),
+    )
 
 
 def text(what: str) -> Kind:
@@ -96,6 +117,41 @@ def one_of(*choices: str) -> Kind:
     return Kind(allowed=allowed, raw=str, read=read)
 
 
+def switch() -> Kind:
+    """Yes or no."""
+    return Kind(allowed="true or false", raw=bool, read=lambda value, _: value)
+
+
+def web_address() -> Kind:
+    """Where others reach a door by HTTPS: nothing for what follows from the machine, or `none`."""
+    allowed = "https://HOST:PORT, or none, or empty for the name of this machine"
+
+    def read(value: str, _: Path) -> object:
+        value = value.strip().rstrip("/")
+        if value and value.lower() != "none" and not is_web_address(value):
+            raise WrongValueError(f"is {value!r}; it must be {allowed}")
+        return value.lower() if value.lower() == "none" else value
+
+    return Kind(allowed=allowed, raw=str, read=read)
+
+
+def is_web_address(text: str) -> bool:
+    """Whether the text is `https://HOST` or `https://HOST:PORT` and nothing more."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = text.isascii() and text.isprintable() and len(text) <= MAX_ADDRESS and not set(text) & set(' "<>')
+    return (
+        plain
+        and parts.scheme == "https"
+        and bool(parts.hostname)
+        and port != 0
+        and not (parts.path or parts.query or parts.fragment or parts.username)
+    )
+
+
 def whole(low: int, high: int, unit: str = "") -> Kind:
     """A whole number between two others, both included."""
     allowed = f"a whole number{unit and ' of '}{unit} from {low} to {high}"
@@ -110,7 +166,28 @@ def whole(low: int, high: int, unit: str = "") -> Kind:
 
 def seconds(low: float, high: float) -> Kind:
     """A duration in seconds, fractions allowed."""
-    allowed = f"a number of seconds from {low:g} to {high:g}"
+    return _duration("seconds", low, high)
+
+
+def hours(low: float, high: float) -> Kind:
+    """A duration in hours, fractions allowed."""
+    return _duration("hours", low, high)
+
+
+def day_hours() -> Kind:
+    """Hours of the day, `18:00-06:00`; empty for all of them."""
+    allowed = "hours of the day as 18:00-06:00, or empty"
+
+    def read(value: str, _: Path) -> object:
+        if value.strip() and _HOURS.fullmatch(value.strip()) is None:
+            raise WrongValueError(f"is not {allowed}")
+        return value.strip()
+
+    return Kind(allowed=allowed, raw=str, read=read)
+
+
+def _duration(unit: str, low: float, high: float) -> Kind:
+    allowed = f"a number of {unit} from {low:g} to {high:g}"
 
     def read(value: float, _: Path) -> object:
         if not low <= value <= high:

@@ -7,16 +7,26 @@ from pathlib import Path
 
 from node.domain.ids import AETitle, SiteId
 from node.settings.kinds import (
+    day_hours,
     file_to_read,
+    hours,
     identifier,
     one_of,
+    optional_identifier,
     optional_port,
     place,
     seconds,
     setting,
+    switch,
     text,
+    web_address,
     whole,
 )
+
+
+def federation_title_of(site: str) -> str:
+    """The AE title by which devices reach the federation through a site, unless it chose another."""
+    return f"{site.upper()[:12].rstrip('-')}-FED"
 
 
 def ae_title_of(site: str) -> str:
@@ -46,6 +56,30 @@ class DicomSettings:
             "The AE title by which devices call this node.",
             derive=("the site's name in capitals", ae_title_of),
         )
+    )
+    federation_ae_title: AETitle | None = field(
+        default=None,
+        metadata=setting(
+            optional_identifier(AETitle),
+            "The AE title by which devices ask all sites at once: queries that call it are answered by the "
+            "federation, and retrievals look for more than what is here. Empty is no such title; the same "
+            "as dicom.ae_title makes every query one of the federation.",
+            derive=("the site's name in capitals, up to 12 characters, and -FED", federation_title_of),
+        ),
+    )
+    federation_timeout: float = field(
+        default=5.0,
+        metadata=setting(
+            seconds(0.1, 60), "Seconds that a query or retrieval waits for other sites to answer."
+        ),
+    )
+    commitment: str = field(
+        default="here",
+        metadata=setting(
+            one_of("here", "copies"),
+            "When Storage Commitment is reported: as soon as the instances are safe here, or only when the "
+            "copies that the rules want are verified at their sites.",
+        ),
     )
     host: str = field(
         default="0.0.0.0",  # noqa: S104
@@ -131,10 +165,92 @@ class WebSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
-    """The face for other nodes. Its door opens with the federation; the port is reserved now."""
+    """The face for other nodes: where they call this one, by HTTPS with certificates on both sides."""
 
+    host: str = field(
+        default="0.0.0.0",  # noqa: S104
+        metadata=setting(
+            text("an address or host name of this machine"),
+            "The address of this machine on which the door for other nodes listens; 0.0.0.0 is all of them.",
+        ),
+    )
     port: int = field(
         default=8443, metadata=setting(whole(1, 65535), "The port on which other nodes call this one.")
+    )
+    url: str = field(
+        default="",
+        metadata=setting(
+            web_address(),
+            "Where other nodes call this one, as they see it, for example https://pacs.brno.example:8443; "
+            "empty is the name of this machine with the port above. With none, this site calls the others "
+            "and nobody calls it.",
+        ),
+    )
+
+    def public_url(self, machine: str) -> str | None:
+        """The address that members are told; None where nobody can call.
+
+        Args:
+            machine: the name of this machine, for a site that did not choose an address.
+        """
+        if self.url == "none":
+            return None
+        return self.url or f"https://{machine}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FederationSettings:
+    """How this site deals with the other sites of the federation."""
+
+    share_with_new_members: bool = field(
+        default=False,
+        metadata=setting(
+            switch(),
+            "Whether studies go to and come from a site that another member has introduced without anybody "
+            "here saying so. With false, nothing does until `konzilium consent`; sites that this one has "
+            "invited, or that have invited it, exchange as it was agreed then.",
+        ),
+    )
+    invitation_hours: float = field(
+        default=24.0,
+        metadata=setting(hours(0.1, 720), "Hours for which an invitation can be used."),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicationSettings:
+    """How couriers carry studies between this site and its members."""
+
+    streams: int = field(
+        default=4,
+        metadata=setting(whole(1, 64), "Packs that are fetched from one site at the same time."),
+    )
+    pack_mb: int = field(
+        default=16,
+        metadata=setting(whole(1, 1024, "MiB"), "MiB of objects in one pack."),
+    )
+    rate_mbit: int = field(
+        default=0,
+        metadata=setting(
+            whole(0, 1_000_000, "Mbit/s"),
+            "The most that the couriers of this site take of the line, in Mbit/s, all sites together; 0 is "
+            "no cap. What other sites fetch here is capped by their own setting.",
+        ),
+    )
+    hours: str = field(
+        default="",
+        metadata=setting(
+            day_hours(),
+            "The hours of the day, in the time of this machine, in which objects are fetched that nobody "
+            "waits for, for example 18:00-06:00; empty is always. Facts and what somebody asks for travel "
+            "at any time.",
+        ),
+    )
+    heartbeat: float = field(
+        default=15.0,
+        metadata=setting(
+            seconds(0.5, 3600), "Seconds after which another site is called although there is no news."
+        ),
     )
 
 
@@ -199,6 +315,8 @@ class Settings:
     dicom: DicomSettings
     web: WebSettings
     node: NodeSettings
+    federation: FederationSettings
+    replication: ReplicationSettings
     store: StoreSettings
     catalog: CatalogSettings
     log: LogSettings
@@ -209,6 +327,8 @@ SECTIONS: dict[str, type] = {
     "dicom": DicomSettings,
     "web": WebSettings,
     "node": NodeSettings,
+    "federation": FederationSettings,
+    "replication": ReplicationSettings,
     "store": StoreSettings,
     "catalog": CatalogSettings,
     "log": LogSettings,

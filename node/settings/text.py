@@ -52,8 +52,8 @@ def _comment(text: str) -> str:
 
 
 def literal(value: Raw) -> str:
-    """Write a value as TOML does; a JSON string is a TOML basic string."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
+    """Write a value as TOML does; a JSON string is a TOML basic string, and a JSON boolean a TOML one."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else str(value)
 
 
 def markdown() -> str:

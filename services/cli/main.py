@@ -5,16 +5,26 @@ from __future__ import annotations
 import click
 
 from node import __version__, telemetry
+from services.cli.amend.correct import correct
+from services.cli.amend.merge import merge, unmerge
+from services.cli.amend.withdraw import lock, restore, retract
 from services.cli.commands import Program
 from services.cli.demo.command import demo
 from services.cli.devices import device
+from services.cli.federation.decide import confirm, consent, leave, resume, revoke, suspend
+from services.cli.federation.invite import invite
+from services.cli.federation.join import join
+from services.cli.federation.peers import peers
+from services.cli.federation.rotate import rotate
 from services.cli.media_in import import_
 from services.cli.media_out import export
 from services.cli.quarantine import conflicts, quarantine
 from services.cli.rebuild import rebuild
+from services.cli.rules import rule
 from services.cli.serve import serve
 from services.cli.site import init
 from services.cli.status import status
+from services.cli.verify import verify
 
 
 @click.group(
@@ -40,5 +50,34 @@ def main() -> None:
     telemetry.configure("error")
 
 
-for command in (init, serve, status, device, import_, export, quarantine, conflicts, rebuild, demo):
+for command in (
+    init,
+    serve,
+    status,
+    device,
+    import_,
+    export,
+    quarantine,
+    conflicts,
+    correct,
+    merge,
+    unmerge,
+    retract,
+    restore,
+    lock,
+    rule,
+    invite,
+    join,
+    confirm,
+    peers,
+    consent,
+    suspend,
+    resume,
+    revoke,
+    leave,
+    rotate,
+    verify,
+    rebuild,
+    demo,
+):
     main.add_command(command)

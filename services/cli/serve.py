@@ -11,7 +11,7 @@ import click
 
 from node import telemetry
 from node.domain.errors import BadSetting, Misconfigured, PortTaken
-from node.settings import DicomSettings, Settings, load
+from node.settings import Settings, load
 from services.cli import types
 from services.cli.commands import Command
 from services.cli.output import as_json, say
@@ -46,7 +46,7 @@ def serve(directory: Path, *, log_level: str | None, json_: bool) -> None:
     settings = load(directory, os.environ)
     telemetry.configure(settings.log.level, file=settings.log.file)
     with hold(settings.directory) as lock:
-        check_ports(settings.dicom)
+        check_ports(settings)
         Supervisor(
             parts(settings.directory),
             inherit=(lock,),
@@ -54,19 +54,21 @@ def serve(directory: Path, *, log_level: str | None, json_: bool) -> None:
         ).run()
 
 
-def check_ports(settings: DicomSettings) -> None:
+def check_ports(settings: Settings) -> None:
     """See that the ports are free, so that a port in use is named before anything starts.
 
     Raises:
         PortTaken: another program listens there.
         Misconfigured: this user or this machine cannot listen there.
     """
-    for port in (settings.port, settings.tls_port):
+    for port in (settings.dicom.port, settings.dicom.tls_port):
         if port is not None:
-            _check(settings.host, port)
+            _check("dicom.host", settings.dicom.host, port)
+    if settings.node.url != "none":
+        _check("node.host", settings.node.host, settings.node.port)
 
 
-def _check(host: str, port: int) -> None:
+def _check(setting: str, host: str, port: int) -> None:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -79,7 +81,7 @@ def _check(host: str, port: int) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(port) from None
-        raise BadSetting("dicom.host", host, "this machine has no such address") from None
+        raise BadSetting(setting, host, "this machine has no such address") from None
 
 
 def announce(settings: Settings, doors: list[Door], *, json_: bool) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import click
 
+from node.domain.clock import system_clock
 from node.domain.errors import AlreadyASite
 from node.domain.ids import AETitle, SiteId
+from node.identity import keys as node_keys
 from node.settings import FILE, Settings, ae_title_of
 from node.settings.kinds import Raw
 from node.settings.text import toml
@@ -60,12 +62,19 @@ IGNORED = frozenset({"lost+found"})
     help="Port for browsers; reserved for now.",
 )
 @click.option(
+    "--node-url",
+    metavar="URL",
+    default="",
+    help="Where other nodes call this one, https://HOST:PORT; none if nobody can.  "
+    "[default: the name of this machine and the port]",
+)
+@click.option(
     "--node-port",
     type=types.PORT,
     metavar="PORT",
     default=8443,
     show_default=True,
-    help="Port for other nodes; reserved for now.",
+    help="Port on which other nodes call this one, by HTTPS.",
 )
 def init(
     directory: Path,
@@ -75,6 +84,7 @@ def init(
     dicom_port: int,
     dicom_tls_port: int,
     http_port: int,
+    node_url: str,
     node_port: int,
 ) -> None:
     """Make a site in the folder DIR: settings, keys and an empty archive.
@@ -89,6 +99,8 @@ def init(
         "web.http_port": http_port,
         "node.port": node_port,
     }
+    if node_url:
+        chosen["node.url"] = node_url
     tell(make(directory.absolute(), chosen))
 
 
@@ -107,6 +119,7 @@ def make(directory: Path, chosen: dict[str, Raw]) -> Settings:
             host=os.uname().nodename,
             now=datetime.now(UTC),
         )
+        node_keys.make(directory / "keys", site=SiteId(str(chosen["site.name"])), now=system_clock())
         (directory / FILE).write_text(toml(chosen), "utf-8")
         with open_site(directory) as site:
             settings = site.settings
@@ -161,8 +174,11 @@ def tell(settings: Settings) -> None:
     say(f"Site {settings.site.name} is ready in {where}.")
     say(f"  AE title     {dicom.ae_title}")
     say(f"  DICOM port   {dicom.port}{tls}")
+    say(f"  Node port    {settings.node.port}")
     say(f"  Settings     {where / FILE}")
     say(f"  Certificate  {dicom.certificate} (give it to the devices that use TLS)")
     say("Next, name the devices that may send and ask, then start the node:")
     say(f"  konzilium device add {where} CT1 192.0.2.10 104")
     say(f"  konzilium serve {where}")
+    say("To exchange studies with another site, invite it, or join on its invitation:")
+    say(f"  konzilium invite {where} --site NAME")

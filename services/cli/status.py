@@ -12,17 +12,20 @@ from typing import Any
 import click
 
 from node.domain.clock import system_clock
+from node.domain.member import Standing
 from node.wiring import Site, open_site
 from services.cli import keys, types
 from services.cli.commands import Command
 from services.cli.output import Exit, as_json, finish, say, size, span
-from services.run.doors import dicom_doors
+from services.run.doors import dicom_doors, node_doors
 from services.run.lock import running
 
 EXPIRES_SOON = 60
 """Days before the end of the certificate from which on it needs attention."""
 OWED_TOO_LONG = 86400.0
 """Seconds after which a job that is still owed needs attention."""
+SILENT_TOO_LONG = 86400.0
+"""Seconds after which a member that was not heard of needs attention."""
 
 NEARLY = 2
 """A disk with less than so many times the reserve is nearly full."""
@@ -53,6 +56,14 @@ class Status:
     disk_free: int
     disk_reserve: int
     certificate_days: int
+    members: int
+    """Sites with which this one exchanges."""
+    waiting: tuple[str, ...]
+    """Sites that have joined and wait to be confirmed."""
+    silent: tuple[str, ...]
+    """Sites that have not been heard of for a day."""
+    owed_to_members: int
+    """Objects of which members owe copies that they have not proved."""
 
 
 @click.command(
@@ -82,12 +93,17 @@ def look(site: Site) -> Status:
     """Read the state of the site."""
     settings, counts, pid = site.settings, site.archive.counts(), running(site.settings.directory)
     now = system_clock() / MICRO
+    members = site.members.all()
+    active = [member.site for member in members if member.is_active]
+    with site.catalog.reading() as unit:
+        heard = {name: unit.members.contact(name).heard_at / MICRO for name in active}
+        owed = sum(unit.replicas.lag(name).objects for name in active)
     return Status(
         site=settings.site.name,
         ae_title=settings.dicom.ae_title,
         running=pid is not None,
         pid=pid or None,
-        doors={door.name: door.port for door in dicom_doors(settings.dicom)},
+        doors={door.name: door.port for door in (*dicom_doors(settings.dicom), *node_doors(settings.node))},
         patients=counts.patients,
         studies=counts.studies,
         series=counts.series,
@@ -105,6 +121,10 @@ def look(site: Site) -> Status:
         disk_free=shutil.disk_usage(settings.store.path).free,
         disk_reserve=settings.store.reserve_mb * 1024 * 1024,
         certificate_days=keys.days_left(settings.dicom.certificate, datetime.fromtimestamp(now, UTC)),
+        members=len(active),
+        waiting=tuple(member.site for member in members if member.standing is Standing.WAITING),
+        silent=tuple(name for name, at in heard.items() if now - at > SILENT_TOO_LONG),
+        owed_to_members=owed,
     )
 
 
@@ -137,6 +157,10 @@ def attention(found: Status, where: Path) -> Iterator[str]:
             f"{_number(found.pending, 'unknown device')} asked to connect. "
             f"See `konzilium device pending {where}`."
         )
+    for name in found.waiting:
+        yield f"{name} has joined and waits to be confirmed. Say `konzilium confirm {where} {name}`."
+    for name in found.silent:
+        yield f"{name} has not been heard of for more than a day. See `konzilium peers {where}`."
     if found.oldest_job_seconds is not None and found.oldest_job_seconds > OWED_TOO_LONG:
         yield f"Something has been owed for {span(found.oldest_job_seconds)}. See the log of the worker."
     if found.certificate_days < 0:
@@ -156,6 +180,7 @@ def tell(found: Status, needs: list[str]) -> None:
         ("Conflicts", found.conflicts),
         ("Quarantine", found.quarantined),
         ("Devices", f"{found.devices} known, {found.pending} pending"),
+        ("Members", _members(found)),
         ("Owed", _owed(found)),
         ("Disk", f"{size(found.disk_free)} free, {size(found.disk_reserve)} in reserve"),
         ("Certificate", f"{_number(found.certificate_days, 'day')} left"),
@@ -177,6 +202,13 @@ def _held(found: Status) -> str:
             size(found.bytes),
         )
     )
+
+
+def _members(found: Status) -> str:
+    if not found.members:
+        return "none"
+    owed = f", {_number(found.owed_to_members, 'copy', 'copies')} owed" if found.owed_to_members else ""
+    return f"{_number(found.members, 'site')}{owed}"
 
 
 def _owed(found: Status) -> str:

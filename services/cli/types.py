@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from node.domain.errors import MalformedIdentifier
-from node.domain.ids import AETitle, Identifier, SeriesUID, SiteId, StudyUID
+from node.domain.ids import AETitle, Identifier, InstanceUID, RuleName, SeriesUID, SiteId, StudyUID
 from node.domain.principal import DEVICE_ACTIONS, Action
 
 
@@ -52,6 +52,8 @@ SITE_NAME = IdentifierType(SiteId, "name")
 AE = IdentifierType(AETitle, "ae_title")
 STUDY = IdentifierType(StudyUID, "uid")
 SERIES = IdentifierType(SeriesUID, "uid")
+INSTANCE = IdentifierType(InstanceUID, "uid")
+RULE = IdentifierType(RuleName, "name")
 ACTIONS = ActionsType()
 PORT = click.IntRange(1, 65535)
 FOLDER = click.Path(path_type=Path, file_okay=False)

@@ -33,7 +33,9 @@ from services.dicom.identifiers import (
 )
 
 ONLINE: Final = "ONLINE"
-"""Instance Availability of everything here (PS3.3 C.4.23.1.1)."""
+"""Instance Availability of what is here (PS3.3 C.4.23.1.1)."""
+NEARLINE: Final = "NEARLINE"
+"""Instance Availability of what is at other sites: a retrieval from here brings it, but not at once."""
 UNICODE: Final = "ISO_IR 192"
 """The character set that can spell every name."""
 
@@ -158,7 +160,7 @@ class Encoder:
         ae_title: AETitle,
         transfer_syntax: str,
         charset: str = "",
-        availability: bool = False,
+        availability: str | None = None,
     ) -> None:
         """Prepare all that the rows have in common.
 
@@ -168,14 +170,14 @@ class Encoder:
             ae_title: answered as Retrieve AE Title.
             transfer_syntax: the one of the presentation context.
             charset: Specific Character Set of the request; rows that it cannot spell are in Unicode.
-            availability: answer Instance Availability too.
+            availability: answered as Instance Availability; None where it was not asked for.
         """
         self._form = Form.of(transfer_syntax)
         self._deflated = transfer_syntax == DeflatedExplicitVRLittleEndian
         self._charset = charset
         same = {QUERY_RETRIEVE_LEVEL: level.name, RETRIEVE_AE_TITLE: str(ae_title)}
-        if availability:
-            same[INSTANCE_AVAILABILITY] = ONLINE
+        if availability is not None:
+            same[INSTANCE_AVAILABILITY] = availability
         self._columns, self._tail = self._prepared(tags, same)
         self._asked = Speller(charset)
         self._declared = {

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import ssl
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
@@ -86,8 +87,8 @@ class Seats:
 class Callers:
     """Decides about each request for an association."""
 
-    def __init__(self, ae_title: AETitle, devices: Recognises, seats: Seats) -> None:
-        self._ae_title = ae_title
+    def __init__(self, ae_titles: Collection[AETitle], devices: Recognises, seats: Seats) -> None:
+        self._ae_titles = frozenset(ae_titles)
         self._devices = devices
         self._seats = seats
 
@@ -116,8 +117,8 @@ class Callers:
         self, association: Association, request: A_ASSOCIATE, certificate: str | None
     ) -> Principal:
         """Ask the list of devices, once the called title is found to be ours."""
-        called = (request.called_ae_title or "").strip()
-        if called != self._ae_title:
+        called = called_title(request)
+        if called not in self._ae_titles:
             log.warning("association rejected: called by another name", extra=_told(association))
             raise Rejected(CALLED_NOT_RECOGNIZED)
         if 0 < (association.requestor.maximum_length or 0) < SHORTEST_PDU:
@@ -130,6 +131,11 @@ class Callers:
             certificate=certificate,
         )
         return self._devices.recognise(caller, asked_for(request))
+
+
+def called_title(request: A_ASSOCIATE) -> str:
+    """The AE title by which a request calls this node."""
+    return (request.called_ae_title or "").strip()
 
 
 def asked_for(request: A_ASSOCIATE) -> str:

@@ -1,7 +1,8 @@
 """Storage Commitment Push Model: what was sent here is vouched for (PS3.4 J).
 
 The request (N-ACTION) is answered once it is durable as a job. The report (N-EVENT-REPORT) goes over the same
-association if the device waits there in silence; if it speaks, releases or is gone, the job calls it back.
+association if the device waits there in silence; if it speaks, releases or is gone, or if copies at other
+sites have to be verified first, the job calls it back.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pydicom.uid import (
 from pynetdicom.dsutils import encode
 
 from node.domain.commitment import Reason, Vouched, Wanted
-from node.domain.errors import MalformedIdentifier, NodeError, PeerUnreachable, Rejected
+from node.domain.errors import CopiesOwed, MalformedIdentifier, NodeError, PeerUnreachable, Rejected
 from node.domain.ids import UID, InstanceUID, SOPClassUID
 from node.domain.principal import Device, Principal
 from services.dicom import messages
@@ -80,7 +81,7 @@ class Archive(Protocol):
         """Make the request durable: from now on a report is owed."""
 
     def vouch(self, wanted: Sequence[Wanted]) -> Vouched:
-        """Say what is safe here."""
+        """Say what is safe; it may be too early to say (`CopiesOwed`)."""
 
     def commitment_done(self, transaction: UID, device: str) -> None:
         """Note that the device has its report."""
@@ -138,6 +139,8 @@ class Commitment:
             status = _send_report(message.channel, message.context, request.transaction, vouched)
             if status == SUCCESS:
                 self._archive.commitment_done(request.transaction, message.principal.name)
+        except CopiesOwed as error:
+            log.info("A commitment waits for copies", extra={"why": str(error)})
         except NodeError as error:
             log.warning("A commitment will be reported later", extra={"error": str(error)})
 

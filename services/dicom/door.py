@@ -22,7 +22,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from node.settings.sections import DicomSettings
 from node.telemetry import bound
 from services.dicom import pump
-from services.dicom.callers import NO_REASON, Callers, Rejected, Rejection, fingerprint
+from services.dicom.callers import NO_REASON, Callers, Rejected, Rejection, called_title, fingerprint
 from services.dicom.channel import Limits
 from services.dicom.contexts import supported
 from services.dicom.framing import MARGIN
@@ -45,6 +45,8 @@ class House:
     settings: DicomSettings
     callers: Callers
     handlers: Mapping[int, pump.Handler]
+    federated: Mapping[int, pump.Handler]
+    """What serves an association that calls the title of the federation."""
     stock: Stock
 
     @property
@@ -56,6 +58,10 @@ class House:
             max_command=settings.max_command,
             max_identifier=settings.max_identifier,
         )
+
+    def handlers_for(self, called: str) -> Mapping[int, pump.Handler]:
+        """What serves an association that calls this title."""
+        return self.federated if called == self.settings.federation_ae_title else self.handlers
 
     @property
     def capacity(self) -> int:
@@ -223,6 +229,7 @@ class Guest(RequestHandler):
         contexts = supported(request.presentation_context_definition_list, received)
         certificate = fingerprint(self.request)
         self._service.principal = self.server.house.callers.admit(association, certificate)
+        self._service.handlers = self.server.house.handlers_for(called_title(request))
         association.acceptor.supported_contexts = contexts
         log.info("association accepted", extra={"principal": str(self._service.principal)})
 

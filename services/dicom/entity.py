@@ -17,6 +17,7 @@ from pynetdicom.ae import ApplicationEntity as Stock
 
 from node.archive.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.domain.errors import BadSetting, PortTaken
+from node.domain.ids import AETitle
 from node.settings.sections import DicomSettings
 from services.dicom import pump
 from services.dicom.callers import Callers, Recognises, Seats
@@ -49,6 +50,7 @@ class ApplicationEntity:
         settings: DicomSettings,
         devices: Devices,
         handlers: Mapping[int, pump.Handler],
+        federated: Mapping[int, pump.Handler] = MappingProxyType({}),
     ) -> None:
         """Assemble an entity that does not listen yet.
 
@@ -56,14 +58,17 @@ class ApplicationEntity:
             settings: names, ports, limits and time-outs.
             devices: who may associate.
             handlers: what serves each command field; C-ECHO needs none.
+            federated: what serves those command fields otherwise that it has, where an association calls
+                the title of the federation.
         """
         seats = Seats(settings.max_associations, settings.max_associations_per_device)
         self._settings = settings
         self._devices = devices
         self._house = House(
             settings=settings,
-            callers=Callers(settings.ae_title, devices, seats),
+            callers=Callers(titles(settings), devices, seats),
             handlers={**ALWAYS, **handlers},
+            federated={**ALWAYS, **handlers, **federated},
             stock=_stock(settings),
         )
         self._doors: list[Door] = []
@@ -128,6 +133,11 @@ class ApplicationEntity:
                 "dicom.certificate", settings.certificate, "TLS cannot use it with its key"
             ) from error
         return contexts
+
+
+def titles(settings: DicomSettings) -> list[AETitle]:
+    """The AE titles by which devices may call this node."""
+    return [title for title in (settings.ae_title, settings.federation_ae_title) if title is not None]
 
 
 def _stock(settings: DicomSettings) -> Stock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from typing import Final, Protocol
 
 from node.domain.errors import (
@@ -16,10 +16,11 @@ from node.domain.errors import (
     Unavailable,
     UnknownDestination,
 )
-from node.domain.ids import AETitle
+from node.domain.ids import AETitle, InstanceUID
 from node.domain.instance import Instance
 from node.domain.principal import Device, Principal
 from node.domain.query import Selection
+from node.replication.read_through import Retrieval, local
 from services.dicom.answers import failed_list
 from services.dicom.channel import Message
 from services.dicom.identifiers import GET, MOVE
@@ -52,6 +53,13 @@ class Store(Protocol):
 
     def open(self, instance: Instance) -> AbstractContextManager[StoredFile]:
         """Open the file of an instance."""
+
+
+class Remote(Protocol):
+    """The door through which what is not here is retrieved from other sites."""
+
+    def retrieve(self, principal: Principal, selection: Selection, *, destination: str = "") -> Retrieval:
+        """Find the instances of a selection here and at other sites."""
 
 
 class Destinations(Protocol):
@@ -93,11 +101,16 @@ class Progress:
         if self.done < self._total and (late or self.done - self._told >= OFTEN):
             self.tell()
 
-    def fail(self, instances: Iterable[Instance]) -> None:
+    def fail(self, instances: Iterable[InstanceUID]) -> None:
         """Note that none of these can be sent."""
-        for instance in instances:
+        for uid in instances:
             self._count[Result.FAILED] += 1
-            self._failed.append(instance.uid)
+            self._failed.append(uid)
+
+    def wait(self) -> None:
+        """Say how far it is while there is nothing to send yet, once a second."""
+        if self._clock() - self._told_at >= SECOND:
+            self.tell()
 
     def cancel(self) -> None:
         """Say that the rest is left as the peer wished."""
@@ -129,23 +142,37 @@ class Progress:
 class Get:
     """Answers C-GET requests over the association they came on."""
 
-    def __init__(self, archive: Store) -> None:
-        """Send what an archive holds."""
+    def __init__(self, archive: Store, remote: Remote | None = None) -> None:
+        """Send what an archive holds, and what it can have from other sites."""
         self._archive = archive
+        self._remote = remote
 
     def __call__(self, message: Message) -> None:
         """Answer one request."""
-        instances = _selected(message, self._archive, GET)
-        if instances is None:
+        retrieval = _retrieved(message, self._archive, self._remote, GET)
+        if retrieval is None:
             return
-        progress = _started(message, instances)
+        progress = _started(message, retrieval.total)
+        with closing(retrieval.portions):
+            whole = self._got(message, retrieval, progress)
+        if whole:
+            progress.fail(retrieval.missing)
+            progress.finish()
+        else:
+            progress.cancel()
+
+    def _got(self, message: Message, retrieval: Retrieval, progress: Progress) -> bool:
+        """Send everything as it comes; False when the peer has had enough."""
         storer = Storer(message.channel)
-        for instance in instances:
-            if message.cancelled():
-                progress.cancel()
-                return
-            progress.count(instance, self._sent(storer, instance, message.command.priority))
-        progress.finish()
+        for portion in retrieval.portions:
+            if portion is None:
+                progress.wait()
+            for instance in portion or (None,):
+                if message.cancelled():
+                    return False
+                if instance is not None:
+                    progress.count(instance, self._sent(storer, instance, message.command.priority))
+        return True
 
     def _sent(self, storer: Storer, instance: Instance, priority: int) -> Result:
         """Send one instance and say how it went."""
@@ -162,11 +189,14 @@ class Get:
 class Move:
     """Answers C-MOVE requests over associations with their destinations."""
 
-    def __init__(self, archive: Store, devices: Destinations, sender: Sender) -> None:
-        """Send what an archive holds to devices of a list."""
+    def __init__(
+        self, archive: Store, devices: Destinations, sender: Sender, remote: Remote | None = None
+    ) -> None:
+        """Send what an archive holds, and what it can have from other sites, to devices of a list."""
         self._archive = archive
         self._devices = devices
         self._sender = sender
+        self._remote = remote
 
     def __call__(self, message: Message) -> None:
         """Answer one request."""
@@ -175,32 +205,56 @@ class Move:
         except (MalformedIdentifier, UnknownDestination):
             message.respond(NO_SUCH_DESTINATION, comment="the move destination is not a known device")
             return
-        instances = _selected(message, self._archive, MOVE, destination=device.ae_title)
-        if instances is None:
+        retrieval = _retrieved(message, self._archive, self._remote, MOVE, destination=device.ae_title)
+        if retrieval is None:
             return
-        progress = _started(message, instances)
-        if self._moved(message, device, instances, progress):
+        progress = _started(message, retrieval.total)
+        with closing(retrieval.portions):
+            whole = self._moved(message, device, retrieval, progress)
+        if whole:
+            progress.fail(retrieval.missing)
             progress.finish()
         else:
             progress.cancel()
 
-    def _moved(
+    def _moved(self, message: Message, device: Device, retrieval: Retrieval, progress: Progress) -> bool:
+        """Send everything as it comes; False when the peer has had enough.
+
+        Once the destination cannot be reached, nothing more is brought for it.
+        """
+        for portion in retrieval.portions:
+            if portion is None:
+                progress.wait()
+                if message.cancelled():
+                    return False
+                continue
+            done = progress.done
+            try:
+                if not self._sent_all(message, device, portion, progress):
+                    return False
+            except PeerUnreachable as error:
+                log.warning(
+                    "A move destination cannot be reached",
+                    extra={"destination": device.ae_title, "error": str(error)},
+                )
+                progress.fail(instance.uid for instance in portion[progress.done - done :])
+                return True
+        return True
+
+    def _sent_all(
         self, message: Message, device: Device, instances: Sequence[Instance], progress: Progress
     ) -> bool:
-        """Send everything, one association after the other; False when the peer has had enough."""
-        try:
-            for pairs, batch in batches(instances):
-                with self._sender.open(device, pairs) as session:
-                    for instance in batch:
-                        if message.cancelled():
-                            return False
-                        progress.count(instance, self._sent(session, instance, message))
-        except PeerUnreachable as error:
-            log.warning(
-                "A move destination cannot be reached",
-                extra={"destination": device.ae_title, "error": str(error)},
-            )
-            progress.fail(instances[progress.done :])
+        """Send what is here, one association after the other; False when the peer has had enough.
+
+        Raises:
+            PeerUnreachable: the destination takes no more.
+        """
+        for pairs, batch in batches(instances):
+            with self._sender.open(device, pairs) as session:
+                for instance in batch:
+                    if message.cancelled():
+                        return False
+                    progress.count(instance, self._sent(session, instance, message))
         return True
 
     def _sent(self, session: Session, instance: Instance, message: Message) -> Result:
@@ -228,13 +282,16 @@ class Move:
             return Result.FAILED
 
 
-def _selected(
-    message: Message, archive: Store, service: str, *, destination: str = ""
-) -> list[Instance] | None:
+def _retrieved(
+    message: Message, archive: Store, remote: Remote | None, service: str, *, destination: str = ""
+) -> Retrieval | None:
     """The instances a request asks for; None when it has been answered that there is no telling."""
     try:
         identifier, _ = read_identifier(message, service)
-        return archive.select(message.principal, identifier.selection(), destination=destination)
+        selection = identifier.selection()
+        if remote is not None:
+            return remote.retrieve(message.principal, selection, destination=destination)
+        return local(archive.select(message.principal, selection, destination=destination))
     except MalformedQuery as error:
         message.respond(MISMATCH, comment=str(error))
     except Unavailable as error:
@@ -242,9 +299,9 @@ def _selected(
     return None
 
 
-def _started(message: Message, instances: Sequence[Instance]) -> Progress:
+def _started(message: Message, total: int) -> Progress:
     """The progress of a retrieval; the peer is told how much there is to do."""
-    progress = Progress(message, len(instances))
-    if instances:
+    progress = Progress(message, total)
+    if total:
         progress.tell()
     return progress

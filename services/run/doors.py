@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from node.settings import DicomSettings
+from node.settings import DicomSettings, NodeSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,3 +22,10 @@ def dicom_doors(settings: DicomSettings) -> list[Door]:
     if settings.tls_port is not None:
         doors.append(Door(name="DICOM TLS", host=settings.host, port=settings.tls_port))
     return doors
+
+
+def node_doors(settings: NodeSettings) -> list[Door]:
+    """Where other nodes call; nowhere, if nobody is to."""
+    if settings.url == "none":
+        return []
+    return [Door(name="nodes", host=settings.host, port=settings.port)]

@@ -73,7 +73,7 @@ def parts(directory: Path) -> list[Part]:
     """The processes of a node, in the order in which they are stopped: first who lets work in."""
     return [
         Part(name=name, command=(sys.executable, "-P", "-m", "services.run", name, str(directory)))
-        for name in ("dicom", "worker")
+        for name in ("dicom", "nodes", "worker")
     ]
 
 

@@ -11,13 +11,16 @@ from typing import Protocol, TypeAlias
 
 from node import telemetry
 from node.archive.commitment import requested
-from node.domain.errors import NodeError, Rejected
+from node.domain.errors import CopiesOwed, NodeError, Rejected
 from node.domain.ids import AETitle, Digest, InstanceUID
 from node.domain.job import Job, Task
+from node.replication import rules
 from node.wiring import Site, open_site
 from services.dicom import commitment
 from services.run.child import Report
+from services.run.couriers import Couriers
 from services.run.dicom import requestor
+from services.run.peers import peers_of
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,9 @@ class Jobs(Protocol):
 
     def job_failed(self, job: Job, error: str, *, for_good: bool = ...) -> None:
         """The job has to be tried again later, or waits for a person."""
+
+    def job_waits(self, job: Job, why: str) -> None:
+        """What the job waits for has not come yet."""
 
 
 class Worker:
@@ -69,6 +75,9 @@ class Worker:
         with telemetry.bound(job=f"{job.kind} {job.key}"):
             try:
                 self._handlers[job.kind](job)
+            except CopiesOwed as error:
+                log.info("a job waits", extra={"why": str(error)})
+                self._jobs.job_waits(job, str(error))
             except NodeError as error:
                 log.warning("a job failed", extra={"error": str(error), "attempts": job.attempts})
                 self._jobs.job_failed(job, str(error), for_good=isinstance(error, Rejected))
@@ -83,13 +92,23 @@ class Worker:
 
 def handlers(site: Site) -> dict[Task, Handler]:
     """What is done for each kind of job."""
-    return {Task.COMPARE: lambda job: compare(site, job), Task.COMMITMENT: lambda job: report(site, job)}
+    return {
+        Task.COMPARE: lambda job: compare(site, job),
+        Task.COMMITMENT: lambda job: report(site, job),
+        Task.RECONSIDER: lambda job: reconsider(site),
+        Task.DROP: lambda job: None,
+    }
 
 
 def compare(site: Site, job: Job) -> None:
     """Settle whether two stored forms of an instance are one."""
     instance, other = job.key.split(" ")
     site.archive.compare(InstanceUID.trusted(instance), Digest.trusted(other))
+
+
+def reconsider(site: Site) -> None:
+    """Work out again which sites owe copies, after rules or terms have changed."""
+    rules.reconsider(site.catalog)
 
 
 def report(site: Site, job: Job) -> None:
@@ -103,5 +122,11 @@ def report(site: Site, job: Job) -> None:
 def work(directory: Path, stop: threading.Event, ready: Report) -> None:
     """Open the site and work until told to stop."""
     with open_site(directory) as site:
+        site.blobs.sweep()
+        site.uploads.sweep()
         ready([])
+        couriers = Couriers(site, peers_of(site))
+        thread = threading.Thread(target=couriers.run, args=(stop,), name="couriers")
+        thread.start()
         Worker(site.archive, handlers(site)).run(stop)
+        thread.join()

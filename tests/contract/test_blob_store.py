@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,6 +161,35 @@ def test_a_writer_counts_and_shows_what_was_written_so_far(store):
         assert content(store, writer.keep()) == b"preamble and more"
 
 
+def test_a_finished_writer_tells_its_name_and_is_seen_by_nobody(subject):
+    with subject.store.writer() as writer:
+        writer.write(b"slice")
+        assert writer.finish() == name(b"slice")
+        assert list(subject.store.digests()) == []
+        assert writer.keep() == name(b"slice")
+    with subject.store.writer() as writer:
+        writer.write(b"another")
+        writer.finish()
+    assert list(subject.store.digests()) == [name(b"slice")]
+    assert subject.leftovers() == 0
+
+
+def test_several_writers_are_kept_at_once(subject):
+    contents = [b"first", b"second", b"", b"first"]
+    with ExitStack() as stack:
+        writers = [stack.enter_context(subject.store.writer()) for _ in contents]
+        for writer, data in zip(writers, contents, strict=True):
+            writer.write(data)
+        assert list(subject.store.digests()) == []
+        digests = subject.store.keep_all(writers)
+    assert digests == [name(data) for data in contents]
+    assert set(subject.reopened().digests()) == set(digests)
+    for digest in digests:
+        subject.store.verify(digest)
+    assert subject.store.keep_all([]) == []
+    assert subject.leftovers() == 0
+
+
 def test_nothing_written_is_shown_as_nothing(store):
     with store.writer() as writer, writer.view() as view:
         assert bytes(view) == b""
@@ -290,6 +319,16 @@ class StoreMachine(RuleBasedStateMachine):
         self.held |= dict(zip(digests, (b"".join(first), b"".join(second)), strict=True))
         return multiple(*digests)
 
+    @rule(target=kept, contents=st.lists(st.binary(max_size=3000), max_size=4))
+    def several_at_once(self, contents):
+        with ExitStack() as stack:
+            writers = [stack.enter_context(self.store.writer()) for _ in contents]
+            for writer, data in zip(writers, contents, strict=True):
+                writer.write(data)
+            digests = self.store.keep_all(writers)
+        self.held |= dict(zip(digests, contents, strict=True))
+        return multiple(*digests)
+
     @rule()
     def crash(self):
         """The process ends in the middle of a write and another one begins."""
@@ -382,6 +421,25 @@ def test_a_system_call_that_fails_is_said_and_the_next_put_works(tmp_path, call,
         if not struck:
             return
     raise AssertionError(f"{call} is used more often than it can be")
+
+
+@pytest.mark.parametrize("call", ["fdatasync", "rename", "fsync", "close"])
+def test_where_keeping_several_fails_none_is_half_kept(tmp_path, call):
+    for after in range(6):
+        folder = tmp_path / str(after)
+        store = FilesystemStore(folder)
+        with (
+            failing(call, after, close_then_fail if call == "close" else fails_with(errno.EIO)),
+            ExitStack() as stack,
+        ):
+            writers = [stack.enter_context(store.writer()) for _ in range(3)]
+            for number, writer in enumerate(writers):
+                writer.write(b"slice %d" % number)
+            stack.enter_context(suppress(StoreFailing))
+            store.keep_all(writers)
+        assert list((folder / "incoming").iterdir()) == []
+        for digest in store.digests():
+            store.verify(digest)
 
 
 def test_a_write_that_takes_only_a_part_is_continued(tmp_path):

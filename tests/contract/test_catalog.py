@@ -177,7 +177,11 @@ def commits(catalog: Catalog) -> list[int]:
 
 
 def appending(number: int) -> Callable[[Unit], int]:
-    return lambda unit: unit.journal.append(Fact.INSTANCE, {"number": number}).seq
+    return lambda unit: unit.journal.append(Fact.INSTANCE, {"uid": f"1.{number}"}).seq
+
+
+def number_of(entry) -> int:
+    return int(entry.says["uid"].removeprefix("1."))
 
 
 def test_changes_that_wait_together_are_committed_together(catalog):
@@ -188,7 +192,7 @@ def test_changes_that_wait_together_are_committed_together(catalog):
 
 def test_each_of_more_callers_than_fit_into_a_group_has_its_own_outcome(catalog):
     def said(number: int) -> Callable[[Unit], int]:
-        return lambda unit: (unit.journal.append(Fact.INSTANCE, {"number": number}), number)[1]
+        return lambda unit: (unit.journal.append(Fact.INSTANCE, {"uid": f"1.{number}"}), number)[1]
 
     assert together(catalog, [said(number) for number in range(150)]) == list(range(150))
     times = commits(catalog)
@@ -199,7 +203,7 @@ def test_each_of_more_callers_than_fit_into_a_group_has_its_own_outcome(catalog)
 def test_a_neighbour_that_fails_spoils_nothing_for_the_others(catalog):
     def failing(error: Exception) -> Callable[[Unit], object]:
         def change(unit: Unit) -> None:
-            unit.journal.append(Fact.INSTANCE, {"number": "never"})
+            unit.journal.append(Fact.INSTANCE, {"uid": "0"})
             raise error
 
         return change
@@ -209,7 +213,7 @@ def test_a_neighbour_that_fails_spoils_nothing_for_the_others(catalog):
     assert {n: outcome for n, outcome in enumerate(outcomes) if isinstance(outcome, Exception)} == errors
     with catalog.reading() as unit:
         entries = list(unit.journal.after(0))
-    assert sorted(entry.says["number"] for entry in entries) == sorted(set(range(20)) - set(errors))
+    assert sorted(number_of(entry) for entry in entries) == sorted(set(range(20)) - set(errors))
     assert verify(entries).seq == 17
 
 
@@ -226,7 +230,7 @@ def test_many_callers_at_once_all_end_and_lose_nothing(catalog):
             one.result(60)
     with catalog.reading() as unit:
         entries = list(unit.journal.after(0))
-    assert {entry.says["number"] for entry in entries} == {100 * c + n for c in range(16) for n in range(40)}
+    assert {number_of(entry) for entry in entries} == {100 * c + n for c in range(16) for n in range(40)}
     assert verify(entries).seq == 640
 
 
@@ -237,7 +241,7 @@ def test_journal_and_audit_are_chains_without_gaps_across_units_and_processes(su
     for number in range(3):
         with subject.catalog.begin() as unit:
             for _ in range(number + 1):
-                unit.journal.append(Fact.INSTANCE, {"number": number})
+                unit.journal.append(Fact.INSTANCE, {"uid": f"1.{number}"})
                 unit.audit.append(deed(str(number)))
         subject.catalog.close()
         subject.catalog = subject.open()
@@ -251,7 +255,7 @@ def test_journal_and_audit_are_chains_without_gaps_across_units_and_processes(su
 def test_long_journals_are_read_to_the_end(catalog):
     with catalog.begin() as unit:
         for number in range(2500):
-            unit.journal.append(Fact.INSTANCE, {"number": number})
+            unit.journal.append(Fact.INSTANCE, {"uid": f"1.{number}"})
             unit.audit.append(deed())
     with catalog.reading() as unit:
         assert verify(unit.journal.after(0)).seq == 2500

@@ -11,8 +11,10 @@ import pytest
 
 from node.domain.instance import Conflict, Quarantined
 from node.domain.principal import Device, Knock
+from node.identity.rotation import Progress
 from node.settings.load import table
 from node.settings.text import EXAMPLE, markdown, toml
+from services.cli.federation.peers import OwnState, PeerState
 from services.cli.main import main
 from services.cli.output import MEANINGS
 from services.cli.reference import commands
@@ -106,7 +108,11 @@ def test_every_exit_code_is_explained(code):
     assert f"| {int(code)} | {MEANINGS[code]} |" in COMMANDS
 
 
-@pytest.mark.parametrize("cls", [Status, Device, Knock, Quarantined, Conflict], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "cls",
+    [Status, Device, Knock, Quarantined, Conflict, OwnState, PeerState, Progress],
+    ids=lambda cls: cls.__name__,
+)
 def test_every_key_of_json_is_named(cls):
     page = COMMANDS.partition("## What `--json` writes")[2]
     assert not [field.name for field in fields(cls) if f"`{field.name}`" not in page]

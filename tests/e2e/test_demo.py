@@ -2,28 +2,105 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+from services.cli.demo.devices import Peer
 
-def test_the_demonstration_holds_and_leaves_nothing_running(tmp_path: Path) -> None:
-    environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)}
+DEMO = (sys.executable, "-m", "services.cli", "demo")
 
-    done = subprocess.run(
-        [sys.executable, "-m", "services.cli", "demo"],
+
+def test_the_demonstration_holds_without_words_and_leaves_nothing(tmp_path: Path) -> None:
+    done = demo(tmp_path, "--check")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.stdout, done.stderr) == ("", "")
+    assert list(tmp_path.iterdir()) == []
+    assert processes_on(tmp_path) == []
+
+
+def test_both_sites_go_on_as_told_until_they_are_stopped(tmp_path: Path) -> None:
+    folder = tmp_path / "two"
+
+    done = demo(tmp_path, "--keep", str(folder))
+    try:
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "NOT" not in done.stdout
+        assert "the same fingerprint" in done.stdout
+        told = re.findall(r"AE title (\w+), 127\.0\.0\.1 port (\d+)", done.stdout)
+        assert [title for title, _ in told] == ["BRNO", "PRAGUE"]
+        studies = [
+            {str(found.StudyInstanceUID) for found in viewer(title, port).find(StudyInstanceUID="")}
+            for title, port in told
+        ]
+        assert studies[0] == studies[1] != set()
+    finally:
+        stopped = demo(tmp_path, "--stop", str(folder))
+
+    assert "Stopped: brno, prague" in stopped.stdout
+    assert ended(tmp_path)
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_ctrl_c_ends_the_demonstration_and_both_nodes(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        DEMO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "prague is open" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate()
+
+    assert process.returncode == 130
+    assert "interrupted" in complaint
+    assert list(tmp_path.iterdir()) == []
+    assert processes_on(tmp_path) == []
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+
+    done = demo(tmp_path, "--keep", str(tmp_path))
+
+    assert done.returncode == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def demo(temporary: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the demonstration to its end."""
+    return subprocess.run(
+        [*DEMO, *words],
         capture_output=True,
         text=True,
-        env=environment,
-        timeout=200,
+        env=environment(temporary),
+        timeout=400,
         check=False,
     )
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "NOT" not in done.stdout
-    assert "came back identical" in done.stdout
-    assert list(tmp_path.iterdir()) == []
-    assert processes_on(tmp_path) == []
+
+def environment(temporary: Path) -> dict[str, str]:
+    """What a newcomer's shell has."""
+    return {"PATH": "/usr/bin:/bin", "TMPDIR": str(temporary)}
+
+
+def viewer(title: str, port: str) -> Peer:
+    """The workstation that the demonstration has put on the list of a site."""
+    return Peer(ae_title="VIEWER", node=title, port=int(port))
+
+
+def ended(folder: Path) -> bool:
+    """Whether no process names a folder any more, soon after its nodes have let go of it."""
+    for _ in range(100):
+        if not processes_on(folder):
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def processes_on(folder: Path) -> list[str]:

@@ -430,7 +430,7 @@ def test_a_commit_that_fails_is_not_acknowledged_and_leaves_no_rows(make_node, d
 
 
 @pytest.mark.parametrize(
-    "injected", ["fdatasync:error=EIO:when=3+7", "fsync:error=EIO:when=3+5", "rename:error=ENOSPC:when=2+4"]
+    "injected", ["fdatasync:error=EIO:when=3+7", "fsync:error=EIO:when=6+5", "rename:error=ENOSPC:when=2+4"]
 )
 def test_a_real_node_on_a_failing_disk_tells_its_senders(make_node, injected):
     requires("strace")

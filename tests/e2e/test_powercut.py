@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -184,10 +184,24 @@ def test_a_blob_that_was_put_survives_the_power_cut(disk, mode, seed):
     assert lost_blobs(disk, FilesystemStore(disk.folder / "blobs"), mode, seed) == []
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("mode", MODES)
+def test_blobs_that_were_kept_together_survive_the_power_cut(disk, mode, seed):
+    store = FilesystemStore(disk.folder / "blobs")
+    with ExitStack() as stack:
+        writers = [stack.enter_context(store.writer()) for _ in range(100)]
+        for number, writer in enumerate(writers):
+            writer.write(number.to_bytes(4, "big") * 9000)
+        kept = store.keep_all(writers)
+        disk.cut(mode, seed)
+    disk.replace()
+    assert missing(disk.folder / "blobs", kept) == []
+
+
 def test_a_store_that_does_not_sync_folders_is_caught(disk):
     class Hasty(FilesystemStore):
-        def _admit(self, aside: str, digest: Digest) -> None:
-            os.rename(aside, self._path(digest))
+        def _sync_names(self, digests: Iterable[Digest]) -> None:
+            pass
 
     assert len(lost_blobs(disk, Hasty(disk.folder / "blobs"))) == 100
 

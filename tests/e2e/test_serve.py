@@ -68,7 +68,7 @@ def test_doors_are_told_when_they_are_open_and_closed_after_a_signal(make_node):
     told = json.loads(process.stdout.readline())
     assert (told["site"], told["ae_title"], told["pid"]) == ("brno", "KONZILIUM", process.pid)
     ports = [door["port"] for door in told["doors"]]
-    assert ports == [node.dicom_port, node.tls_port]
+    assert ports == [node.dicom_port, node.tls_port, node.node_port]
     assert all(map(is_open, ports))
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=PATIENCE)
@@ -109,7 +109,7 @@ def test_a_crashed_face_comes_back(node):
 
 def test_a_killed_supervisor_takes_its_children_along_and_a_new_one_starts_at_once(node):
     children = children_of(node.pid)
-    assert len(children) == 2
+    assert len(children) == 3
     os.kill(node.pid, signal.SIGKILL)
     until(lambda: not node.running)
     node.start()

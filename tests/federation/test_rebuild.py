@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.domain.errors import BlobMissing, Damaged, Unidentified
+from node.domain.errors import BlobMissing, Damaged, Unidentified, Withdrawn
 from node.domain.ids import Digest, InstanceUID
 from node.domain.instance import Outcome
 from node.domain.query import Selection
@@ -156,6 +156,15 @@ def test_what_was_lost_and_sent_again_is_one_instance_after_the_next_rebuild(brn
     again(brno)
     assert brno.rows("SELECT digest FROM instance") == [(digest,)]
     assert brno.archive.conflicts() == []
+
+
+def test_bytes_of_a_withdrawn_instance_that_were_refused_are_left_out(brno):
+    send(brno)
+    brno.archive.retract(OPERATOR, Selection(studies=(synthetic.study_uid(1),)), "wrong patient")
+    with pytest.raises(Withdrawn):
+        send(brno, salt=1)
+    assert again(brno).admitted == 0
+    assert brno.rows("SELECT uid FROM instance") == []
 
 
 def test_a_blob_that_is_no_instance_stays_and_is_named(brno):

@@ -101,11 +101,13 @@ def serving(
     devices: MemoryDevices | None = None,
     *,
     handlers: Mapping[int, Callable[[Message], None]] | None = None,
+    federated: Mapping[int, Callable[[Message], None]] | None = None,
     **changes: object,
 ) -> Iterator[ApplicationEntity]:
     """A started entity with C-STORE, which is stopped at the end."""
     table = {int(Field.C_STORE_RQ): StoreHandler(archive or MemoryArchive())} | dict(handlers or {})
-    entity = ApplicationEntity(replace(SETTINGS, **changes), devices or MemoryDevices(), table)
+    settings = replace(SETTINGS, **changes)
+    entity = ApplicationEntity(settings, devices or MemoryDevices(), table, federated or {})
     entity.start()
     try:
         yield entity

@@ -36,13 +36,25 @@ class NodeProcess:
     """One site folder and, while it is served, the processes of its node."""
 
     def __init__(
-        self, folder: Path, *, ae_title: str, dicom_port: int, tls_port: int, logs: Path | None = None
+        self,
+        folder: Path,
+        *,
+        site: str,
+        ae_title: str,
+        dicom_port: int,
+        tls_port: int,
+        node_port: int,
+        url: str | None = None,
+        logs: Path | None = None,
     ) -> None:
         self.folder = folder
+        self.site = site
         self.ae_title = ae_title
         self.host = "127.0.0.1"
         self.dicom_port = dicom_port
         self.tls_port = tls_port
+        self.node_port = node_port
+        self.url = url or f"https://{self.host}:{node_port}"
         self.log = (logs or folder.parent) / f"{folder.name}.{dicom_port}.log"
         self.said = self.log.with_suffix(".out")
         self.environment: dict[str, str] = {}
@@ -51,7 +63,13 @@ class NodeProcess:
 
     @classmethod
     def make(
-        cls, folder: Path, *, site: str = "brno", ae_title: str = "KONZILIUM", logs: Path | None = None
+        cls,
+        folder: Path,
+        *,
+        site: str = "brno",
+        ae_title: str = "KONZILIUM",
+        url: str | None = None,
+        logs: Path | None = None,
     ) -> Self:
         """Make a site folder with `konzilium init`, on ports that are free.
 
@@ -59,17 +77,22 @@ class NodeProcess:
             folder: the site folder to make.
             site: its name.
             ae_title: the AE title of its node.
+            url: where other nodes are told to call it, `none` for nowhere; at its door unless it is said.
             logs: where the node's log goes; beside the site folder unless it is said.
         """
-        made = cls(folder, ae_title=ae_title, dicom_port=free_port(), tls_port=free_port(), logs=logs)
-        made._init(site)
+        made = cls(
+            folder, site=site, ae_title=ae_title, url=url, logs=logs,
+            dicom_port=free_port(), tls_port=free_port(), node_port=free_port(),
+        )  # fmt: skip
+        made._init()
         return made
 
-    def _init(self, site: str) -> None:
+    def _init(self) -> None:
         """Run `konzilium init` for the chosen names and ports."""
         konzilium(
-            "init", self.folder, "--site", site, "--ae-title", self.ae_title,
+            "init", self.folder, "--site", self.site, "--ae-title", self.ae_title,
             "--dicom-port", self.dicom_port, "--dicom-tls-port", self.tls_port,
+            "--node-port", self.node_port, "--node-url", self.url,
         )  # fmt: skip
 
     def command(self, *words: object, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -150,6 +173,15 @@ class NodeProcess:
     def processes(self) -> list[int]:
         """The process ids of the node, the supervisor first; orphans of a dead supervisor too."""
         return sorted(carriers(self._mark), key=lambda pid: (self._served is None or pid != self.pid, pid))
+
+    def part(self, name: str) -> int | None:
+        """The process of a part of the node (`dicom`, `nodes`, `worker`), if it lives."""
+        for pid in self.processes():
+            with suppress(OSError):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if b"services.run" in words and name.encode() in words:
+                    return pid
+        return None
 
     def stop(self) -> int:
         """Ask the node to stop and return its exit code; what does not stop is killed, and an error."""

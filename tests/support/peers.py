@@ -23,8 +23,21 @@ PACKAGES = {
     "storescu": "dcmtk",
     "node": "nodejs",
     "npm": "npm",
+    "rsync": "rsync",
+    "ip": "iproute2",
+    "php": "php-cli",
+    "wsdl2h": "gsoap",
+    "soapcpp2": "gsoap",
+    "cc": "gcc",
 }
 """Programs, and the Debian packages that bring them."""
+FILES = {
+    "usr/lib/php/*/soap.so": "php-soap",
+    "usr/include/stdsoap2.h": "libgsoap-dev",
+    "usr/include/stdio.h": "libc6-dev",
+}
+"""Files that are no programs, and the Debian packages that bring them."""
+ROOT = Path("/")
 POLICY = Path("/usr/sbin/policy-rc.d")
 """What Debian's installer asks before it starts a service: exit code 101 is no (invoke-rc.d(8))."""
 SYSTEMD = Path("/run/systemd/system")
@@ -62,6 +75,12 @@ def requires(tool: str) -> str:
     if found is None:
         missing(f"{tool} (Debian package {PACKAGES.get(tool, 'dcmtk')})")
     return found
+
+
+def requires_file(pattern: str) -> None:
+    """End the test unless one of `FILES` is there, by naming what would bring it."""
+    if not any(ROOT.glob(pattern)):
+        missing(f"/{pattern} (Debian package {FILES[pattern]})")
 
 
 def requires_root(why: str) -> None:
@@ -139,8 +158,9 @@ def main() -> int:
 
 
 def lacking() -> list[str]:
-    """Debian packages of which a program is missing."""
-    return sorted({package for tool, package in PACKAGES.items() if which(tool) is None})
+    """Debian packages of which something is missing."""
+    programs = {package for tool, package in PACKAGES.items() if which(tool) is None}
+    return sorted(programs | {package for pattern, package in FILES.items() if not any(ROOT.glob(pattern))})
 
 
 def install(packages: Sequence[str]) -> None:

@@ -1,5 +1,10 @@
 """The benchmark's client sends what it says it sends."""
 
+import json
+import os
+import subprocess
+import sys
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -8,6 +13,9 @@ from pydicom import dcmread
 
 from bench import blaster, corpus, wire
 from bench.figures import FIGURES
+from bench.network.hosts import Line, hosts
+from bench.report import table
+from tests.support.peers import requires, requires_root
 
 
 def sent(template, identity, longest):
@@ -61,3 +69,44 @@ def test_no_two_instances_of_the_corpus_share_an_identifier():
 def test_every_figure_is_explained():
     page = (Path(__file__).parents[2] / "docs" / "BENCH.md").read_text("utf-8")
     assert [name for name in FIGURES if f"`{name}`" not in page] == []
+
+
+def test_a_report_leaves_room_where_there_is_nothing_to_compare_with():
+    figure = {
+        "name": "compare-1m", "unit": "s", "ours": 0.5, "peer": None, "ratio": None, "cpu_ours": 1.0,
+        "cpu_peer": None, "goal": "under 1 s", "met": True,
+    }  # fmt: skip
+    *_, row = table([json.dumps(figure)])
+    assert row == "| `compare-1m` | s | 0.5 |  |  | 1.0 |  | met |"
+
+
+ANSWER = "import socket; s = socket.create_server(('{address}', 4711)); s.accept()[0].sendall(b'from afar')"
+ASK = "import socket; print(socket.create_connection(('{address}', 4711), 20).recv(99).decode())"
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("line", [None, Line(delay_ms=1, mbit=100, loss=1)])
+def test_two_hosts_hear_each_other_and_are_gone_afterwards(line):
+    requires_root("to make network namespaces")
+    requires("ip")
+    with hosts(line) as (one, other):
+        answering = subprocess.Popen(one.command(sys.executable, "-c", ANSWER.format(address=one.address)))
+        try:
+            assert heard(other, one.address) == "from afar\n"
+            assert answering.wait(20) == 0
+        finally:
+            answering.kill()
+            answering.wait()
+    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+    assert str(os.getpid()) not in listed
+
+
+def heard(host, address):
+    """What a host hears, once the other one answers."""
+    for _ in range(200):
+        words = host.command(sys.executable, "-c", ASK.format(address=address))
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return done.stdout
+        time.sleep(0.05)
+    raise AssertionError(done.stderr)

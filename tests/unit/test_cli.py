@@ -116,7 +116,7 @@ def test_status_of_a_new_site_is_well(site):
     status = said("status", site)
     assert status["running"] is False
     assert status["instances"] == status["jobs"] == status["quarantined"] == 0
-    assert status["doors"] == {"DICOM": 11112, "DICOM TLS": 2762}
+    assert status["doors"] == {"DICOM": 11112, "DICOM TLS": 2762, "nodes": 8443}
     assert status["certificate_days"] >= 824
     assert status["attention"] == []
 

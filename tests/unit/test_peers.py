@@ -16,8 +16,13 @@ echo "$@" >> {folder}/asked
 test -e {policy} && echo held back >> {folder}/asked
 test "$2" = install || exit 0
 cd {folder}
-for tool in strace fusermount3 Orthanc storescu node npm; do echo > $tool; ./chmod +x $tool; done
+for tool in strace fusermount3 Orthanc storescu node npm rsync ip php wsdl2h soapcpp2 cc
+do echo > $tool; ./chmod +x $tool; done
+for file in usr/lib/php/20220829/soap.so usr/include/stdsoap2.h usr/include/stdio.h
+do ./mkdir -p ${{file%/*}}; echo > $file; done
 """
+
+ALL = sorted({*peers.PACKAGES.values(), *peers.FILES.values()})
 
 
 @pytest.fixture
@@ -25,6 +30,7 @@ def bare(tmp_path, monkeypatch) -> Path:
     """A folder of programs in which there is none of the peers; an administrator looks no further."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(peers, "ADMINISTRATION", str(tmp_path))
+    monkeypatch.setattr(peers, "ROOT", tmp_path)
     monkeypatch.setattr(peers, "POLICY", tmp_path / "policy-rc.d")
     monkeypatch.setattr(peers, "SYSTEMD", tmp_path / "no-systemd")
     monkeypatch.delenv("CI", raising=False)
@@ -34,7 +40,8 @@ def bare(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def apt_get(bare) -> Path:
     """An apt-get that notes what it is asked and brings every program; returns where it notes."""
-    (bare / "chmod").symlink_to("/bin/chmod")
+    for tool in ("chmod", "mkdir"):
+        (bare / tool).symlink_to(f"/bin/{tool}")
     script = bare / "apt-get"
     script.write_text(APT_GET.format(folder=bare, policy=bare / "policy-rc.d"))
     script.chmod(0o755)
@@ -44,9 +51,7 @@ def apt_get(bare) -> Path:
 def test_without_rights_it_names_the_packages_and_goes_on(bare, capsys):
     assert peers.main() == 0
     said = capsys.readouterr().out
-    assert (
-        "Missing peers: dcmtk, fuse3, nodejs, npm, orthanc, strace. Tests that need them are skipped." in said
-    )
+    assert f"Missing peers: {', '.join(ALL)}. Tests that need them are skipped." in said
 
 
 def test_in_ci_a_missing_peer_is_a_failure(bare, monkeypatch, capsys):
@@ -61,10 +66,23 @@ def test_an_administrator_gets_what_is_missing_with_its_services_held_back(apt_g
     assert apt_get.read_text().splitlines() == [
         "-q update",
         "held back",
-        "-q install -y --no-install-recommends dcmtk fuse3 nodejs npm orthanc strace",
+        f"-q install -y --no-install-recommends {' '.join(ALL)}",
         "held back",
     ]
     assert not peers.POLICY.exists()
+
+
+def test_a_file_that_is_missing_names_its_package(apt_get, bare, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    peers.main()
+    assert peers.lacking() == []
+    (bare / "usr" / "include" / "stdsoap2.h").unlink()
+    assert peers.lacking() == ["libgsoap-dev"]
+    with pytest.raises(pytest.skip.Exception, match="libgsoap-dev"):
+        peers.requires_file("usr/include/stdsoap2.h")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="libgsoap-dev"):
+        peers.requires_file("usr/include/stdsoap2.h")
 
 
 def test_nobody_else_is_asked_to_install(apt_get, monkeypatch):

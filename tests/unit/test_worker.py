@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from node.domain.errors import CatalogBusy, PeerUnreachable, UnknownDestination
+from node.domain.errors import CatalogBusy, CopiesOwed, PeerUnreachable, UnknownDestination
 from node.domain.job import Job, Task
 from services.run.worker import Worker
 
@@ -34,6 +34,9 @@ class Owed:
 
     def job_failed(self, job: Job, error: str, *, for_good: bool = False) -> None:
         self._settle(job, f"{'stalled' if for_good else 'again'}: {error}")
+
+    def job_waits(self, job: Job, why: str) -> None:
+        self._settle(job, f"waits: {why}")
 
     def _settle(self, job: Job, how: str) -> None:
         self.settled[job.key] = how
@@ -63,6 +66,11 @@ def test_a_peer_that_sleeps_is_tried_again_and_holds_up_nobody():
     owed = worked(Owed("odd", "even"), fail(PeerUnreachable("CT1", "it sleeps")))
     assert owed["even"] == "done"
     assert owed["odd"].startswith("again: CT1 cannot be reached")
+
+
+def test_what_has_to_come_from_elsewhere_is_waited_for():
+    settled = worked(Owed("odd", "other"), fail(CopiesOwed(3)))
+    assert settled == {"odd": "waits: 3 copies are not verified at their sites yet.", "other": "done"}
 
 
 def test_what_no_repetition_can_mend_stalls():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
@@ -18,6 +18,9 @@ from node.domain.instance import Offer
 from services.cli.media.part10 import NotDicomError, UnreadableError, read
 
 SLICES = 60
+LATER = 3
+"""Studies that each site receives while the link is cut."""
+RARE = "waveform_ecg.dcm"
 SIZE = 512
 AIR, TISSUE = (24).to_bytes(2, "little"), (1064).to_bytes(2, "little")
 
@@ -29,12 +32,47 @@ class Sent:
     path: Path
     offer: Offer
     dataset: bytes
+    study: str
+    """Its Study Instance UID; empty if it names none."""
+    patient: str
+    """Its Patient ID; empty if it names none."""
 
 
 def real_files() -> list[Sent]:
     """The files of the pydicom package that can be sent by DICOM: quirky ones, as the field has them."""
     folder = Path(str(files("pydicom"))) / "data"
     return [sent for path in sorted(folder.rglob("*.dcm")) for sent in _readable(path)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealFiles:
+    """The real files in the portions in which they are sent."""
+
+    first: list[Sent]
+    later_there: list[Sent]
+    """Whole studies for the other site, while the link is cut."""
+    later_here: list[Sent]
+    """Whole studies for the first site, meanwhile."""
+    rare: list[Sent]
+    """A study that only one site has for some time."""
+
+
+def portions() -> RealFiles:
+    """Split the real files, by study."""
+    studies: dict[str, list[Sent]] = {}
+    for sent in real_files():
+        studies.setdefault(sent.study, []).append(sent)
+    rare = next(study for study, files in studies.items() if files[0].path.name == RARE)
+    single = [files for study, files in studies.items() if study != rare and len(files) == 1]
+    whole = [files for files in single if files[0].patient]
+    there, here = whole[-LATER:], whole[-2 * LATER : -LATER]
+    later = {sent.study for files in (*here, *there) for sent in files}
+    return RealFiles(
+        first=[sent for study, files in studies.items() if study not in {rare, *later} for sent in files],
+        later_there=[sent for files in there for sent in files],
+        later_here=[sent for files in here for sent in files],
+        rare=studies[rare],
+    )
 
 
 def ct_series(folder: Path) -> list[Sent]:
@@ -58,7 +96,19 @@ def _readable(path: Path) -> Iterator[Sent]:
         except (NotDicomError, UnreadableError, NodeError):
             return
     if path.read_bytes()[128:132] == b"DICM":
-        yield Sent(path=path, offer=reading.offer, dataset=dataset)
+        study, patient = _whose(path)
+        yield Sent(path=path, offer=reading.offer, dataset=dataset, study=study, patient=patient)
+
+
+def _whose(path: Path) -> tuple[str, str]:
+    """The study and the patient that a file names; some of these files cannot be read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "PatientID"])
+            return str(found.get("StudyInstanceUID") or ""), str(found.get("PatientID") or "")
+        except Exception:
+            return "", ""
 
 
 def _slice(study: str, series: str, number: int) -> Dataset:

@@ -23,8 +23,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from node.domain.errors import PeerUnreachable
 from services.cli.demo.corpus import Sent
+from services.cli.demo.running import HOST
 
-HOST = "127.0.0.1"
 CONTEXTS = 126
 """Pairs of SOP class and transfer syntax in one association, with room for another context."""
 

@@ -1,4 +1,4 @@
-"""The demonstration's node: real processes, started and stopped by the commands a site owner uses."""
+"""The demonstration's nodes: real processes, each on a site folder of its own, on this machine only."""
 
 from __future__ import annotations
 
@@ -8,90 +8,170 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from node.domain.errors import Misconfigured
+from node.domain.errors import NotASite, Rejected
+from node.domain.ids import AETitle, SiteId
+from node.settings import FILE, ae_title_of
+from services.cli.demo.commands import Commands
+from services.run.lock import running
 
-COMMAND = (sys.executable, "-m", "services.cli")
-STOPPING = 30.0
+HOST: Final = "127.0.0.1"
+SERVE: Final = (sys.executable, "-m", "services.cli", "serve")
+STOPPING: Final = 30.0
 """Seconds that a node may take to stop."""
+EVERY_ADDRESS: Final = '#host = "0.0.0.0"'
+"""How a new `site.toml` says that a door listens on every address of the machine."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """A node that is open."""
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """A site of the demonstration, and its node while one runs."""
 
-    ae_title: str
-    port: int
-    pid: int
+    name: SiteId
+    directory: Path
+    dicom_port: int
+    node_port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def ae_title(self) -> AETitle:
+        """By which devices call it."""
+        return AETitle(ae_title_of(self.name))
+
+    @property
+    def everywhere(self) -> str:
+        """The AE title by which devices ask all sites at once."""
+        return f"{self.ae_title}-FED"
+
+    @property
+    def log(self) -> Path:
+        """Where its log goes: beside the site folder."""
+        return self.directory.parent / f"{self.name}.log"
+
+    def start(self, **settings: object) -> None:
+        """Start the node; `is_open` waits for its doors.
+
+        Args:
+            settings: that hold for this run alone, by the name of their environment variable.
+        """
+        chosen = {name: str(value) for name, value in settings.items()}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*SERVE, str(self.directory), "--json"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=os.environ | chosen,
+                start_new_session=True,
+            )
+
+    def is_open(self) -> dict[str, Any]:
+        """Wait until its doors are open; what it says of them.
+
+        Raises:
+            Rejected: it did not start; the error ends with the end of its log.
+        """
+        assert self.process is not None
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        self.process.stdout.close()
+        if not line:
+            raise Rejected(f"the node of {self.name} did not start: {self.log.read_text('utf-8')[-500:]}")
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+    def kill(self) -> None:
+        """Kill every process of the node in the same instant."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
+    def leave(self) -> None:
+        """Let it run on when this process ends."""
+        self.process = None
+
+    def stop(self) -> None:
+        """Stop the node, if one runs."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOPPING)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self.process = None
 
 
-def konzilium(*arguments: object) -> str:
-    """Run a command as a site owner would, and return what it says.
-
-    Raises:
-        Misconfigured: it failed; the error holds its own words.
-    """
-    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 5):
-        raise Misconfigured(done.stderr.strip() or f"konzilium {arguments[0]} ended with {done.returncode}")
-    return done.stdout
+def made(konzilium: Commands, folder: Path, name: str) -> Node:
+    """A new site on free ports of this machine, whose doors nobody else can reach."""
+    dicom, web, nodes = free_ports(3)
+    node = Node(name=SiteId(name), directory=folder / name, dicom_port=dicom, node_port=nodes)
+    own = ("--dicom-port", dicom, "--dicom-tls-port", 0, "--http-port", web, "--node-port", nodes)
+    konzilium("init", node.directory, "--site", name, *own, "--node-url", f"https://{HOST}:{nodes}")
+    settings = node.directory / FILE
+    settings.write_text(settings.read_text("utf-8").replace(EVERY_ADDRESS, f'host = "{HOST}"'), "utf-8")
+    return node
 
 
 @contextmanager
-def serving(directory: Path) -> Iterator[Running]:
-    """A node on the site folder, from its first open door until it has stopped."""
-    log = directory.parent / "node.log"
-    with log.open("ab") as stderr:
-        process = subprocess.Popen(
-            [*COMMAND, "serve", str(directory), "--json"],
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            start_new_session=True,
-        )
-    assert process.stdout is not None
+def ending(nodes: Iterable[Node]) -> Iterator[None]:
+    """See that these nodes have stopped at the end, however it comes: also by Ctrl-C, SIGTERM or SIGHUP."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, _interrupt) for number in signals}
     try:
-        doors = _announcement(process.stdout.readline(), log)
-        yield Running(
-            ae_title=doors["ae_title"],
-            port=next(door["port"] for door in doors["doors"] if door["name"] == "DICOM"),
-            pid=process.pid,
-        )
+        yield
     finally:
-        _stop(process)
-        process.stdout.close()
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
+        for node in nodes:
+            if node.process is not None:
+                node.process.terminate()
+        for node in nodes:
+            node.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def kill(running: Running) -> None:
-    """Kill every process of the node in the same instant."""
-    os.killpg(running.pid, signal.SIGKILL)
+def stop_all(folder: Path) -> list[str]:
+    """Stop the nodes of the sites in a folder; returns which were running.
+
+    Raises:
+        NotASite: it holds no site.
+        Rejected: one does not stop.
+    """
+    sites = {path.parent.name: running(path.parent) for path in sorted(folder.glob(f"*/{FILE}"))}
+    if not sites:
+        raise NotASite(folder)
+    held = {name: pid for name, pid in sites.items() if pid}
+    for pid in held.values():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOPPING
+    for name, pid in held.items():
+        while running(folder / name) is not None:
+            if time.monotonic() > deadline:
+                raise Rejected(f"the node of {name}, process {pid}, does not stop")
+            time.sleep(0.1)
+    return list(held)
 
 
 def free_ports(count: int) -> list[int]:
     """Ports of this machine that nobody uses now."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    probes = [socket.create_server((HOST, 0)) for _ in range(count)]
     ports = [int(probe.getsockname()[1]) for probe in probes]
     for probe in probes:
         probe.close()
     return ports
 
 
-def _announcement(line: bytes, log: Path) -> dict[str, Any]:
-    if not line:
-        raise Misconfigured(f"the node did not start: {log.read_text('utf-8')[-500:]}")
-    said: dict[str, Any] = json.loads(line)
-    return said
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOPPING)
-    except subprocess.TimeoutExpired:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

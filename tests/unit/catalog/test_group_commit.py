@@ -41,7 +41,7 @@ def test_who_arrives_while_a_group_is_taken_is_served_too():
         late.join(PATIENCE)
         assert not late.is_alive()
         with brno.catalog.reading() as unit:
-            assert [entry.says["who"] for entry in unit.journal.after(0)] == ["first", "late"]
+            assert [entry.says["uid"] for entry in unit.journal.after(0)] == ["first", "late"]
 
 
 def test_who_waits_for_somebody_that_is_interrupted_is_told():
@@ -67,4 +67,4 @@ def test_who_waits_for_somebody_that_is_interrupted_is_told():
 
 
 def append(who: str):
-    return lambda unit: unit.journal.append(Fact.INSTANCE, {"who": who})
+    return lambda unit: unit.journal.append(Fact.INSTANCE, {"uid": who})

@@ -44,7 +44,7 @@ TAGS = (
 )
 
 
-def answered(row, tags=TAGS, syntax=ImplicitVRLittleEndian, charset="", availability=False) -> Dataset:
+def answered(row, tags=TAGS, syntax=ImplicitVRLittleEndian, charset="", availability=None) -> Dataset:
     encoder = Encoder(
         tags,
         level=Level.STUDY,
@@ -116,7 +116,7 @@ def test_what_is_not_held_is_answered_empty():
 
 
 def test_availability_is_answered_when_it_was_asked_for():
-    assert answered((), tags=(), availability=True).InstanceAvailability == "ONLINE"
+    assert answered((), tags=(), availability="ONLINE").InstanceAvailability == "ONLINE"
 
 
 def test_answers_of_one_element_come_in_order_on_either_side_of_the_level():

@@ -50,3 +50,20 @@ def test_a_failure_that_no_repetition_can_mend_stalls_the_job_at_once():
 def test_a_failed_job_is_never_due_before_it_failed(count, now):
     job = Job(kind=Task.COMPARE, key="x", attempts=count).failed(now, "")
     assert job.state is State.STALLED or job.due_at > now
+
+
+def test_a_job_that_waits_never_stalls_and_is_looked_at_within_five_minutes():
+    job, now = JOB, 0
+    for _ in range(PATIENCE * 30):
+        job = job.leased(now + 600 * SECOND).waits(now, "CopiesOwed")
+        assert job.state is State.DUE
+        assert 2 * SECOND <= job.due_at - now <= 300 * SECOND
+        now = job.due_at
+    assert now > 14 * 86400 * SECOND
+    assert job.attempts == 0
+
+
+def test_waiting_does_not_use_up_the_patience_for_failures():
+    failed = JOB.leased(1).failed(0, "PeerUnreachable")
+    waited = failed.leased(1).waits(0, "CopiesOwed")
+    assert waited.attempts == failed.attempts == 1

@@ -1,0 +1,1 @@
+"""Replication: facts and bytes between sites, copies proved, and what is still owed."""

@@ -1,0 +1,1 @@
+"""Decisions about what is archived: corrections, merges, withdrawals, locks."""

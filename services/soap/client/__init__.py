@@ -1,0 +1,1 @@
+"""Calling the SOAP services of another node: zeep over a transport that trusts nothing."""

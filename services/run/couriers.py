@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from datetime import datetime, time
@@ -24,6 +25,8 @@ LOOK = 1.0
 """Seconds between two looks at the list of members, and at what is to be proved."""
 UPKEEP = 60.0
 """Seconds between two looks at what is due for this site itself: announcements, a change of keys."""
+PROVER_NICE = 10
+"""How far reading back stands aside for everything else (Linux gives each thread a niceness of its own)."""
 PROVED = 128
 """Copies that are read back between two looks."""
 _MIB = 1 << 20
@@ -86,7 +89,8 @@ class Couriers:
                 thread.start()
 
     def _prove(self, stop: threading.Event) -> None:
-        """Read back what has arrived, as long as there is any."""
+        """Read back what has arrived, as long as there is any; what is still to come goes first."""
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PROVER_NICE)
         while not stop.is_set():
             try:
                 if self._site.intake.prove(PROVED, stop=stop.is_set):

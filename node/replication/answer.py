@@ -17,15 +17,15 @@ from node.catalog import traits
 from node.catalog.catalog import Catalog
 from node.catalog.selection import absent
 from node.catalog.unit import Unit
-from node.domain.change import Told
 from node.domain.errors import Forbidden, LinkSuspended
 from node.domain.ids import AETitle, StudyUID
 from node.domain.member import Member
 from node.domain.principal import Action, Principal
 from node.domain.query import Query, Rows, Selection
-from node.journal.entry import Entry, Fact
+from node.journal.entry import Fact
 from node.replication.partial import Part
 from node.replication.peer import LONGEST_PAGE, Announced, Found
+from node.replication.telling import travelling
 from node.replication.union import released, told_apart
 
 MOST_ROWS: Final = 20_000
@@ -133,18 +133,5 @@ def _announced(unit: Unit, member: Member, study: StudyUID) -> Iterator[Announce
                 size=fact.says["size"],
                 origin=fact.origin,
                 epoch=fact.epoch,
-                entry=travelling(fact),
+                entry=travelling(fact, owed=True),
             )
-
-
-def travelling(fact: Entry) -> Told:
-    """A journal entry as it travels, in full."""
-    return Told(
-        seq=fact.seq,
-        previous=fact.previous,
-        hash=fact.hash,
-        at=fact.at,
-        kind=fact.kind,
-        payload=fact.payload,
-        owed=True,
-    )

@@ -45,15 +45,7 @@ class Teller:
     def _told(self, entry: Entry) -> Told:
         if not self._may_know(entry):
             return Told(seq=entry.seq, previous=entry.previous, hash=entry.hash)
-        return Told(
-            seq=entry.seq,
-            previous=entry.previous,
-            hash=entry.hash,
-            at=entry.at,
-            kind=entry.kind,
-            payload=entry.payload,
-            owed=entry.kind is Fact.INSTANCE and self._is_owed(entry),
-        )
+        return travelling(entry, owed=entry.kind is Fact.INSTANCE and self._is_owed(entry))
 
     def _may_know(self, entry: Entry) -> bool:
         if entry.kind in LOCAL:
@@ -109,3 +101,16 @@ class Teller:
         uid = InstanceUID.trusted(entry.says["uid"])
         about = traits.of(self._unit, [uid]).get(uid)
         return about is not None and self._member.site in self._unit.rules.desired(about)
+
+
+def travelling(entry: Entry, *, owed: bool) -> Told:
+    """An entry as it travels, in full."""
+    return Told(
+        seq=entry.seq,
+        previous=entry.previous,
+        hash=entry.hash,
+        at=entry.at,
+        kind=entry.kind,
+        payload=entry.payload,
+        owed=owed,
+    )

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, time
 from time import monotonic
 
@@ -44,7 +45,6 @@ class Couriers:
         """
         self._site = site
         self._peers = peers
-        self._stop = threading.Event()
         self._threads: dict[SiteId, threading.Thread] = {}
         self._upkeep = Upkeep(site.catalog, site.members)
         self._tended = float("-inf")
@@ -60,6 +60,8 @@ class Couriers:
                 self._tend()
             except NodeError as error:
                 log.warning("the members could not be read", extra={"error": str(error)})
+            except Exception:
+                log.exception("the couriers could not be looked after; they are again in a moment")
             stop.wait(LOOK)
         for thread in (*self._threads.values(), prover):
             thread.join()
@@ -90,13 +92,16 @@ class Couriers:
 
     def _prove(self, stop: threading.Event) -> None:
         """Read back what has arrived, as long as there is any; what is still to come goes first."""
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PROVER_NICE)
+        with suppress(OSError):  # where it may not stand aside, it works beside the others
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PROVER_NICE)
         while not stop.is_set():
             try:
                 if self._site.intake.prove(PROVED, stop=stop.is_set):
                     continue
             except NodeError as error:
                 log.warning("copies could not be proved", extra={"error": str(error)})
+            except Exception:
+                log.exception("copies could not be proved; they are tried again in a moment")
             stop.wait(LOOK)
 
 

@@ -6,11 +6,9 @@ import socket
 import ssl
 
 import pytest
-import requests
 
 from node.domain.errors import PeerUnreachable
 from services.https.client import Connection, Destination, Upload
-from services.https.session import pinned_session
 from services.https.tls import client_context, fingerprint_of, stranger_context
 from tests.support.https import said
 from tests.support.scripted import head, says, scripted, stalls, trickles
@@ -146,53 +144,6 @@ def test_the_last_answer_of_a_connection_is_read_to_its_end(sites):
     with scripted(sites.brno, [closing]) as port, sites.connect(port) as connection:
         assert connection.request("GET", "/").read(100) == b"the end"
         assert connection.request("GET", "/").read(100) == b"the end"
-
-
-# requests
-
-
-def test_a_session_talks_to_the_node_that_it_knows(sites, server):
-    context = client_context(sites.prague.certificate, sites.prague.private_key)
-    with pinned_session(context, {fingerprint_of(sites.brno.pem)}) as session:
-        for number in range(3):
-            answer = session.post(f"https://127.0.0.1:{server.port}/", data=b"%d" % number)
-            assert answer.content == b"%d" % number
-
-
-@pytest.mark.filterwarnings("error")
-def test_a_session_tells_another_node_nothing(sites, monkeypatch):
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(sites.brno.certificate))
-    heard = []
-
-    def listen(line):
-        heard.append(line.recv(1000))
-
-    context = client_context(sites.prague.certificate, sites.prague.private_key)
-    with (
-        scripted(sites.another("mallory"), [listen]) as port,
-        pinned_session(context, {fingerprint_of(sites.brno.pem)}) as session,
-        pytest.raises(requests.exceptions.SSLError),
-    ):
-        session.post(f"https://127.0.0.1:{port}/", data=b"secret")
-    assert b"secret" not in b"".join(heard)
-
-
-def test_a_session_speaks_nothing_but_https(sites):
-    with (
-        pinned_session(stranger_context(), set()) as session,
-        pytest.raises(requests.exceptions.InvalidSchema),
-    ):
-        session.get("http://127.0.0.1:1/")
-
-
-def test_a_session_waits_no_longer_than_it_may(sites):
-    pins = {fingerprint_of(sites.brno.pem)}
-    with (
-        scripted(sites.brno, [stalls]) as port,
-        pinned_session(stranger_context(), pins, waits=(1.0, 0.3)) as session,
-        pytest.raises(requests.exceptions.ReadTimeout),
-    ):
-        session.get(f"https://127.0.0.1:{port}/")
 
 
 def test_no_context_of_a_client_speaks_an_old_protocol():

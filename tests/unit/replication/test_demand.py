@@ -11,9 +11,9 @@ from node.domain.change import Told
 from node.domain.errors import Rejected
 from node.domain.ids import Digest, InstanceUID, SeriesUID, SiteId, StudyUID
 from node.journal.entry import Fact, canonical, follow
-from node.replication.answer import travelling
 from node.replication.demand import entry_of
 from node.replication.peer import Announced
+from node.replication.telling import travelling
 
 SAYS = {"uid": "1.2.3", "digest": "ab" * 32, "size": 7, "source": "device:CT1@prague", "syntax": "1.2"}
 
@@ -30,7 +30,7 @@ def announced(says: object = SAYS, kind: Fact = Fact.INSTANCE, payload: str | No
         size=7,
         origin=entry.origin,
         epoch=entry.epoch,
-        entry=travelling(entry),
+        entry=travelling(entry, owed=True),
     )
 
 

@@ -25,11 +25,13 @@ demo: $(BIN)/.node ## let two sites share real DICOM files, through a kill and a
 
 test: $(BIN)/.test ## run the tests; installs the peers from Debian where it may
 	@$(BIN)/python -m tests.support.peers
-	@$(BIN)/python -m pytest $(ONLY)
+	@$(BIN)/python -m $(if $(ONLY),pytest $(ONLY),tests)
 
-soak: $(BIN)/.test ## kill either of two sites 100 times under load, and try 1,000 histories of three; KILLS=500 for more
+soak: $(BIN)/.test ## kill sites under load, try 1,000 histories of three, simulate 20,000 seeds; KILLS=500 SEEDS=100000 for more
 	@KILLS=$(or $(KILLS),100) $(BIN)/python -m pytest tests/e2e/test_federation_kills.py
 	@KONZILIUM_HISTORIES=1000 $(BIN)/python -m pytest --timeout=0 tests/federation/test_three_sites.py
+	@CHAOS=$(or $(CHAOS),5) $(BIN)/python -m pytest --timeout=0 tests/e2e/test_chaos.py
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),20000) --from $(or $(FROM),100000)
 
 check: $(BIN)/.test ## format, lint, types, arrows
 	@$(BIN)/ruff format --check .

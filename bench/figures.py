@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import comparing, corpus, million
+from bench import comparing, corpus, million, recovery
 from bench.measures import (
     PEER_STUDIES,
     Comparison,
@@ -188,6 +188,34 @@ FIGURES = {
             goal="under 1 s for two catalogs of a million objects that differ in 200",
             measure=comparing.comparison,
             met=lambda c: c.ours < 1,
+        ),
+        Figure(
+            name="lost-catalog-100k",
+            unit=INSTANCES_PER_SECOND,
+            goal="at least 550 instances a second: a million within half an hour",
+            measure=lambda: recovery.lost_catalog(100_000),
+            met=lambda c: c.ours >= 550,
+        ),
+        Figure(
+            name="read-back",
+            unit=MEGABYTES_PER_SECOND,
+            goal="at least half the peer's rate",
+            measure=recovery.reading_back,
+            met=lambda c: _against(c, 0.5),
+        ),
+        Figure(
+            name="ingest-beside-scrub",
+            unit=INSTANCES_PER_SECOND,
+            goal="at least 0.9 of the rate without the scrub",
+            measure=lambda: recovery.ingest_beside_scrub(4, 200),
+            met=lambda c: _against(c, 0.9),
+        ),
+        Figure(
+            name="heal-on-read",
+            unit=MILLISECONDS,
+            goal="under 500 ms until a slice with a flipped byte has come whole",
+            measure=lambda: recovery.healed_on_read(20),
+            met=lambda c: c.ours < 500,
         ),
     )
 }

@@ -6,6 +6,7 @@ Each task writes its result as JSON.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,9 @@ from bench import blaster, corpus, servers
 from bench.blaster import Node
 from bench.measures import SETTLE_SECONDS
 from bench.pair import BRNO, DICOM_PORT, PRAGUE
-from node.domain.ids import SiteId
+from node.catalog.selection import chosen
+from node.domain.ids import SiteId, StudyUID
+from node.domain.query import Selection
 from node.replication.reconcile import reconcile
 from node.wiring import open_site
 from services.run.peers import peers_of
@@ -95,6 +98,64 @@ def compare(folder: str, leader: str, repetitions: str) -> dict[str, Any]:
         return {"runs": runs, "cpu": (_cpu(int(leader)) - before) / len(runs)}
 
 
+def resume(folder: str, peer: str, instances: str) -> int:
+    """Let a site take everything that another one has for it; how many objects it holds then."""
+    said = [str(servers.KONZILIUM), "resume", folder, peer]
+    subprocess.run(said, check=True, capture_output=True)
+    with open_site(Path(folder)) as site:
+        give_up = time.monotonic() + 600
+        while time.monotonic() < give_up:
+            with site.catalog.reading() as unit:
+                held, lag = unit.proofs.coverage(0).objects, unit.wants.lag(SiteId(peer)).objects
+                held = max(held, site.archive.counts().instances)
+            if held >= int(instances) and not lag:
+                return held
+            time.sleep(0.2)
+    raise TimeoutError("the sites were not in step")
+
+
+def heal(folder: str, leader: str, times: str) -> dict[str, float]:
+    """Flip a byte of so many slices, and fetch each by C-GET; as many that are in order, too."""
+    node = Node(ae_title=BRNO.upper(), address=("127.0.0.1", DICOM_PORT))
+    with open_site(Path(folder)) as site, site.catalog.reading() as unit:
+        held = [
+            (one.uid, Path(folder, "blobs", one.digest[:2], one.digest))
+            for one in chosen(unit, Selection(studies=(StudyUID(instance(0).study),)))
+        ][: 2 * int(times)]
+    damaged, whole = held[: int(times)], held[int(times) :]
+    _got(node, whole[0][0])
+    cost_whole, seconds_whole = _all_got(node, [uid for uid, _ in whole], int(leader))
+    for _, path in damaged:
+        with path.open("r+b") as file:
+            file.seek(path.stat().st_size // 2)
+            byte = file.read(1)[0]
+            file.seek(-1, 1)
+            file.write(bytes([byte ^ 1]))
+    cost_damaged, seconds_damaged = _all_got(node, [uid for uid, _ in damaged], int(leader))
+    return {
+        "damaged": seconds_damaged,
+        "whole": seconds_whole,
+        "cpu_damaged": cost_damaged,
+        "cpu_whole": cost_whole,
+    }
+
+
+def _all_got(node: Node, uids: Sequence[str], leader: int) -> tuple[float, float]:
+    before = servers.cpu_of(leader)
+    seconds = median(_got(node, uid) for uid in uids)
+    time.sleep(SETTLE_SECONDS)
+    return (servers.cpu_of(leader) - before) / len(uids), seconds
+
+
+def _got(node: Node, uid: str) -> float:
+    """Seconds until a slice has come by C-GET, whole."""
+    keys = blaster.identifier({0x00080052: ("CS", "IMAGE"), 0x00080018: ("UI", uid)})
+    received = blaster.get(node, corpus.ct(), keys)
+    if received.count != 1 or received.size < 0.98 * len(corpus.ct().data):
+        raise ValueError(f"{received.count} slices of {received.size} bytes")
+    return received.seconds
+
+
 def _timed(ask: Callable[[], None], calls: int, leader: int) -> dict[str, float]:
     ask()
     seconds: list[float] = []
@@ -120,7 +181,13 @@ def _peer(folder: Path, name: str) -> Iterator[tuple[Any, SoapPeer]]:
         yield site.catalog, peer
 
 
-TASKS: dict[str, Callable[..., object]] = {"store": store, "query": query, "compare": compare}
+TASKS: dict[str, Callable[..., object]] = {
+    "store": store,
+    "query": query,
+    "compare": compare,
+    "resume": resume,
+    "heal": heal,
+}
 
 
 def main(words: Sequence[str]) -> None:

@@ -68,8 +68,14 @@ def discard_leftovers() -> None:
 
 
 @contextmanager
-def konzilium(folder: Path, sink_port: int = 104) -> Iterator[Server]:
-    """Our node as shipped, in a site folder that is made where it is missing."""
+def konzilium(folder: Path, sink_port: int = 104, *, scrub_mb: int | None = None) -> Iterator[Server]:
+    """Our node as shipped, in a site folder that is made where it is missing.
+
+    Args:
+        folder: of the site.
+        sink_port: where the sink listens.
+        scrub_mb: how fast copies are read back, if not as shipped.
+    """
     if not folder.exists():
         make_site(folder, sink_port)
     port, tls, http, node = free_ports(4)
@@ -79,6 +85,8 @@ def konzilium(folder: Path, sink_port: int = 104) -> Iterator[Server]:
         "KONZILIUM_WEB__HTTP_PORT": str(http),
         "KONZILIUM_NODE__PORT": str(node),
     }
+    if scrub_mb is not None:
+        environment["KONZILIUM_RECOVERY__SCRUB_MB"] = str(scrub_mb)
     command = [str(KONZILIUM), "serve", str(folder)]
     with _running(command, folder.with_suffix(".log"), port, environment) as process:
         yield Server(node=Node(ae_title=AE_TITLE, address=("127.0.0.1", port)), process=process)

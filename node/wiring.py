@@ -12,6 +12,7 @@ from pathlib import Path
 
 from node.archive.archive import Archive
 from node.blobs.filesystem import FilesystemStore
+from node.blobs.mark import demand_store
 from node.catalog.catalog import Catalog
 from node.catalog.unit import Unit
 from node.domain.clock import Clock, system_clock
@@ -23,12 +24,15 @@ from node.identity.devices import Devices
 from node.identity.home import Home
 from node.identity.invitations import Invitations
 from node.identity.members import Members, derive_member
+from node.recovery.brake import Brake, Limits
+from node.recovery.relist import Relist
+from node.recovery.roles import Roles
 from node.replication.answer import Answers
 from node.replication.effects import Effects
 from node.replication.intake import Intake
 from node.replication.rules import RuleBook
 from node.replication.service import Service
-from node.settings import Settings, load
+from node.settings import RecoverySettings, Settings, load
 
 _MIB = 1 << 20
 UPLOADS = "uploads"
@@ -58,10 +62,18 @@ class Site:
     service: Service
     answers: Answers
     rules: RuleBook
+    brake: Brake
+    relist: Relist
+    roles: Roles
 
     def operator(self) -> Principal:
         """Whoever works on the machine itself, under the account name that runs this process."""
         return Principal(kind=Kind.OPERATOR, name=getpass.getuser(), site=self.settings.site.name)
+
+    def node(self) -> Principal:
+        """The node itself, for what it does of its own accord."""
+        name = self.settings.site.name
+        return Principal(kind=Kind.NODE, name=name, site=name)
 
 
 @contextmanager
@@ -71,20 +83,32 @@ def open_site(directory: Path, *, clock: Clock = system_clock) -> Iterator[Site]
     Raises:
         NotASite, BadSetting: the folder or its settings are not in order.
         SchemaTooNew: a newer program has written the catalog.
+        StoreAbsent: the folder of the store is not that of this site, or its disk is not mounted.
     """
     settings = load(directory, os.environ)
-    blobs = FilesystemStore(settings.store.path, reserve=settings.store.reserve_mb * _MIB)
     _make_key(directory, settings, clock)
     with closing(Catalog(settings.catalog.path, origin=settings.site.name, clock=clock)) as catalog:
+        with catalog.reading() as unit:
+            is_new = unit.holdings.is_nothing
+        with _alone(directory):
+            demand_store(settings.store.path, directory, settings.site.name, is_new=is_new)
+        blobs = FilesystemStore(settings.store.path, reserve=settings.store.reserve_mb * _MIB)
         yield assemble(directory, settings, blobs, catalog, clock)
 
 
 def _make_key(directory: Path, settings: Settings, clock: Clock) -> None:
     """See that the node has a key: a site that was made before nodes had keys gets one, once."""
+    with _alone(directory):
+        keys.make(directory / KEYS, site=settings.site.name, now=clock())
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Let no other process do the same meanwhile."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        keys.make(directory / KEYS, site=settings.site.name, now=clock())
+        yield
     finally:
         os.close(descriptor)
 
@@ -100,6 +124,7 @@ def assemble(
         quarantine_limit=settings.store.quarantine_limit_mb * _MIB,
         owed=_owed,
         commit_copies=settings.dicom.commitment == "copies",
+        verify_reads=settings.recovery.verify_reads,
     )
     effects = Effects(blobs, derive_member)
     intake = Intake(catalog, blobs, effects)
@@ -120,7 +145,14 @@ def assemble(
         service=Service(catalog, blobs, intake, home),
         answers=Answers(archive, catalog, settings.dicom.ae_title),
         rules=RuleBook(catalog),
+        brake=Brake(catalog, _limits(settings.recovery)),
+        relist=Relist(catalog, blobs, archive),
+        roles=Roles(catalog),
     )
+
+
+def _limits(settings: RecoverySettings) -> Limits:
+    return Limits(share=settings.brake_percent / 100, least=settings.brake_least)
 
 
 def home_of(directory: Path, settings: Settings) -> Home:

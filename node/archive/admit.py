@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from node.archive.derive import derive, state_of
-from node.archive.gate import Gate, deed_of
+from node.archive.gate import Gate, deed_of, demand_taking
 from node.archive.header import peek_header, read_header
 from node.archive.identity import Identified, identify
 from node.archive.part10 import file_meta
@@ -60,7 +60,9 @@ class Admit:
         self._quarantine_limit = quarantine_limit
         self._owed = owed
 
-    def admit(self, principal: Principal, offer: Offer, chunks: Iterable[Chunk]) -> Admission:
+    def admit(
+        self, principal: Principal, offer: Offer, chunks: Iterable[Chunk], *, found: bool = False
+    ) -> Admission:
         """Keep an instance: when this returns, its bytes are on disk and its rows are committed.
 
         May raise before `chunks` is used up.
@@ -69,25 +71,40 @@ class Admit:
             principal: who sends it.
             offer: what was announced.
             chunks: the encoded data set; each chunk is used before the next is asked for.
+            found: whether this site had taken it before and has found it again; a backup keeps that.
 
         Raises:
             Forbidden: the policy says no.
+            ReadOnly: this site is a backup, which takes nothing new.
             StoreFull, StoreFailing, CatalogBusy: not now; nothing is promised.
             MalformedInstance, MismatchedInstance, Unidentified: kept in quarantine, not in the archive.
         """
-        self._gate.demand(principal, Action.STORE)
+        demand = self._gate.demand if found else self._gate.demand_writing
+        demand(principal, Action.STORE)
         with self._blobs.writer() as aside:
             peeked = _write(aside, offer, chunks)
             try:
                 identified = identify(offer, peeked or _read(aside, offer))
             except (Malformed, Unidentified) as error:
-                self._set_aside(principal, offer, aside, error)
+                self._set_aside(principal, offer, aside, error, found=found)
             digest = aside.keep()
         stored = Stored(identified=identified, digest=digest, size=aside.size)
-        return self._catalog.perform(lambda unit: record(unit, self._blobs, principal, stored, self._owed))
+
+        def keep(unit: Unit) -> Admission:
+            if not found:
+                demand_taking(unit)
+            return record(unit, self._blobs, principal, stored, self._owed)
+
+        return self._catalog.perform(keep)
 
     def _set_aside(
-        self, principal: Principal, offer: Offer, aside: BlobWriter, error: Malformed | Unidentified
+        self,
+        principal: Principal,
+        offer: Offer,
+        aside: BlobWriter,
+        error: Malformed | Unidentified,
+        *,
+        found: bool,
     ) -> None:
         """Keep in quarantine what cannot be archived, and raise the error that says so."""
         with self._catalog.reading() as unit:
@@ -95,21 +112,22 @@ class Admit:
                 raise StoreFull("the quarantine is full; see `konzilium quarantine list`") from error
         digest = aside.keep()
         reason = f"no {error.args[0]}" if isinstance(error, Unidentified) else str(error)
-        self._catalog.perform(
-            lambda unit: quarantine(
-                unit,
-                principal,
-                Quarantined(
-                    digest=digest,
-                    reason=reason,
-                    source=str(principal),
-                    size=aside.size,
-                    transfer_syntax=offer.transfer_syntax,
-                    arrived_at=unit.now,
-                    state=HELD,
-                ),
+
+        def keep(unit: Unit) -> None:
+            if not found:
+                demand_taking(unit)
+            held = Quarantined(
+                digest=digest,
+                reason=reason,
+                source=str(principal),
+                size=aside.size,
+                transfer_syntax=offer.transfer_syntax,
+                arrived_at=unit.now,
+                state=HELD,
             )
-        )
+            quarantine(unit, principal, held)
+
+        self._catalog.perform(keep)
         log.warning("an object went to quarantine", extra={"digest": digest, "reason": reason})
         raise Unidentified(error.args[0], digest) if isinstance(error, Unidentified) else error
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from node.archive import owing, wanting
 from node.archive.derive import derive, retell, state_of
-from node.archive.gate import Gate, deed_of
+from node.archive.gate import Gate, deed_of, demand_taking
 from node.archive.values import checked, is_writable
 from node.audit.record import Event
 from node.blobs.store import BlobStore
@@ -45,7 +45,10 @@ LONGEST_REASON = 1000
 
 
 class Amend:
-    """The doors for decisions; each is open to those who may administer the site."""
+    """The doors for decisions; each is open to those who may administer the site.
+
+    A backup decides nothing: each of them raises `ReadOnly` there.
+    """
 
     def __init__(self, blobs: BlobStore, catalog: Catalog) -> None:
         """The doors of an archive.
@@ -218,10 +221,11 @@ class Amend:
 
     def _decide(self, principal: Principal, reason: str, change: Callable[[Unit], None]) -> None:
         """Ask the policy, then carry a decision out as a unit of its own."""
-        self._gate.demand(principal, Action.ADMINISTER)
+        self._gate.demand_writing(principal, Action.ADMINISTER)
         if not reason.strip() or len(reason) > LONGEST_REASON or not is_writable(reason):
             raise Rejected(f"a decision is given a reason of up to {LONGEST_REASON} characters")
         with self._catalog.begin() as unit:
+            demand_taking(unit)
             change(unit)
 
     def _merged(

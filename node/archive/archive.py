@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from node.archive import commitment, settle
 from node.archive.admit import Admit, Owed, nowhere
+from node.archive.adopt import Adopt, Adopted
 from node.archive.amend import Amend, Values
 from node.archive.gate import Gate
 from node.archive.part10 import StoredFile
@@ -27,6 +28,8 @@ from node.journal.merge import Patient
 
 LEASE = 600 * SECOND
 """How long a worker may take for one job before another may try."""
+BEGUN = 3
+"""How often a job that was begun when its worker ended is taken up at once: it may be why that ended."""
 
 
 class Archive:
@@ -40,6 +43,7 @@ class Archive:
         quarantine_limit: int,
         owed: Owed = nowhere,
         commit_copies: bool = False,
+        verify_reads: bool = True,
     ) -> None:
         """An archive of these bytes and these facts.
 
@@ -49,17 +53,26 @@ class Archive:
             quarantine_limit: bytes that may wait in quarantine.
             owed: which other sites owe a copy of what arrives here.
             commit_copies: vouch for an instance only when those copies are verified.
+            verify_reads: see that bytes are what they were before anybody gets them.
         """
         self._blobs = blobs
         self._catalog = catalog
+        self._verify_reads = verify_reads
         self._gate = Gate(catalog)
         self._amend = Amend(blobs, catalog)
         self._waits_for = owed if commit_copies else nowhere
         self._admit = Admit(blobs, catalog, quarantine_limit=quarantine_limit, owed=owed)
+        self._adopt = Adopt(blobs, catalog, owed=owed)
 
-    def admit(self, principal: Principal, offer: Offer, chunks: Iterable[Chunk]) -> Admission:
+    def admit(
+        self, principal: Principal, offer: Offer, chunks: Iterable[Chunk], *, found: bool = False
+    ) -> Admission:
         """Keep an instance (see `node.archive.admit.Admit.admit`)."""
-        return self._admit.admit(principal, offer, chunks)
+        return self._admit.admit(principal, offer, chunks, found=found)
+
+    def adopt(self, principal: Principal, digests: Sequence[Digest]) -> Adopted:
+        """Archive what is in the store already (see `node.archive.adopt.Adopt`)."""
+        return self._adopt(principal, digests)
 
     def search(self, principal: Principal, query: Query) -> Rows:
         """Find patients, studies, series or instances; rows are read from the catalog as they are iterated.
@@ -95,13 +108,15 @@ class Archive:
         return instances
 
     def open(self, instance: Instance) -> StoredFile:
-        """The stored Part 10 file of an instance that `select` gave.
+        """The stored Part 10 file of an instance that `select` gave, whose bytes are what they were.
 
         Raises:
             BlobMissing: its bytes are gone.
+            DigestMismatch: they are not those that were stored.
             Damaged: it does not begin as such a file does.
         """
-        return StoredFile.of(self._blobs.open(instance.digest))
+        read = self._blobs.open_whole if self._verify_reads else self._blobs.open
+        return StoredFile.of(read(instance.digest))
 
     def request_commitment(self, principal: Principal, transaction: UID, wanted: Sequence[Wanted]) -> None:
         """Owe a device the answer to its Storage Commitment request; durable when this returns."""
@@ -194,6 +209,10 @@ class Archive:
                 return ()
         with self._catalog.begin() as unit:
             return unit.jobs.lease(many, LEASE)
+
+    def take_up_jobs(self) -> None:
+        """Let what an earlier worker had begun be due now; no other worker may be at work."""
+        self._catalog.perform(lambda unit: unit.jobs.take_up(BEGUN))
 
     def job_done(self, job: Job) -> None:
         """The effect of the job is committed."""

@@ -11,9 +11,10 @@ from node.catalog import traits
 from node.catalog.unit import Unit
 from node.domain.commitment import CommitmentRequest, Reason, Vouched, Wanted
 from node.domain.errors import CopiesOwed
-from node.domain.ids import UID, InstanceUID, SOPClassUID
+from node.domain.ids import UID, Digest, InstanceUID, SiteId, SOPClassUID
 from node.domain.job import SECOND, Job, Task
 from node.domain.replica import CopyState
+from node.journal.entry import Fact
 
 GRACE = 15 * SECOND
 """The face may report on the association of the request itself; after this the worker calls the device."""
@@ -82,11 +83,21 @@ def _demand_copies(unit: Unit, wanted: Sequence[Wanted], owed: Owed) -> None:
     missing = 0
     for uid, known in traits.of(unit, [one.instance for one in wanted]).items():
         digest = unit.instances.digest(uid)
-        for site in owed(unit, known) if digest else ():
-            state = unit.replicas.state(digest, site) if digest else None
-            missing += state is None or state[0] is not CopyState.VERIFIED
+        if digest is not None:
+            missing += sum(not _is_safe(unit, uid, digest, site) for site in owed(unit, known))
     if missing:
         raise CopiesOwed(missing)
+
+
+def _is_safe(unit: Unit, uid: InstanceUID, digest: Digest, site: SiteId) -> bool:
+    """Whether a site has proved its copy, or received it itself: it has said so when that was durable."""
+    known = unit.replicas.state(digest, site)
+    if known is None or known[0] is not CopyState.HELD:
+        return known is not None and known[0] is CopyState.VERIFIED
+    return any(
+        fact.kind is Fact.INSTANCE and fact.origin == site and fact.says["digest"] == digest
+        for fact in unit.journal.about(uid)
+    )
 
 
 def _doubt(unit: Unit, blobs: BlobStore, wanted: Wanted) -> Reason | None:

@@ -22,7 +22,7 @@ from node.blobs.store import BlobStore
 from node.catalog import traits
 from node.catalog.conflicts import DIFFERENT, FOLDED, OPEN
 from node.catalog.forms import StoredForm
-from node.catalog.removal import Orphan, remove
+from node.catalog.removal import Orphan, remove, told_by
 from node.catalog.unit import Unit
 from node.domain.errors import Damaged, Malformed, Unidentified
 from node.domain.ids import Digest, InstanceUID, TransferSyntaxUID
@@ -32,6 +32,9 @@ from node.journal.entry import Fact
 from node.journal.merge import Form, InstanceState, instance_state
 
 log = logging.getLogger(__name__)
+
+_MOMENT = 16
+"""Digits of a stamp that tell when a fact was stated: the same where it is stated again in a later epoch."""
 
 Fresh = tuple[StoredForm, Identified]
 """A form whose bytes have just arrived, and what its header says."""
@@ -72,8 +75,11 @@ def derive(unit: Unit, blobs: BlobStore, uid: InstanceUID, fresh: Fresh | None =
 def retell(unit: Unit, blobs: BlobStore, orphan: Orphan) -> None:
     """Let the earliest instance that is left tell the attributes of its series, study or patient.
 
-    Where its bytes are damaged, the row keeps what it told before, until they are repaired.
+    Where its bytes are damaged, or not here, the row keeps what it told before, until they are.
     """
+    if blobs.size(orphan.digest) is None:
+        unit.instances.told_by(orphan.level, orphan.row, orphan.stamp)
+        return
     try:
         identified = read_back(blobs, orphan.digest)
     except (Damaged, Malformed, Unidentified) as error:
@@ -81,6 +87,13 @@ def retell(unit: Unit, blobs: BlobStore, orphan: Orphan) -> None:
         return
     arrival = identified.arrival(digest=orphan.digest, size=0, source="", at=unit.now, stamp=orphan.stamp)
     unit.instances.retell(orphan.level, orphan.row, arrival)
+
+
+def mended(unit: Unit, blobs: BlobStore, uid: InstanceUID) -> None:
+    """Let an instance whose bytes are whole again tell what they could not be read for meanwhile."""
+    derive(unit, blobs, uid)
+    for orphan in told_by(unit, uid):
+        retell(unit, blobs, orphan)
 
 
 def _show(
@@ -104,7 +117,11 @@ def _archived(
     unit: Unit, blobs: BlobStore, state: InstanceState, form: StoredForm, fresh: Fresh | None
 ) -> bool:
     """Let a form be the archived one, if it is not; whether it is now."""
-    if unit.forms.shown(state.uid) == (form.digest, _stamp(form, state)):
+    shown, stamp = unit.forms.shown(state.uid), _stamp(form, state)
+    if shown == (form.digest, stamp):
+        return True
+    if shown is not None and shown[0] == form.digest and shown[1][:_MOMENT] == stamp[:_MOMENT]:
+        unit.instances.restamp(state.uid, shown[1], stamp)
         return True
     try:
         identified = fresh[1] if fresh and fresh[0].digest == form.digest else read_back(blobs, form.digest)

@@ -20,9 +20,10 @@ from node.catalog.catalog import Catalog
 from node.catalog.conflicts import FOLDED, OPEN
 from node.catalog.quarantine import HELD
 from node.catalog.unit import Unit
-from node.domain.errors import MalformedInstance, NodeError, Unknown
+from node.domain.errors import BlobMissing, DigestMismatch, MalformedInstance, NodeError, Unknown
 from node.domain.ids import Digest, InstanceUID, SOPClassUID, TransferSyntaxUID
 from node.domain.instance import Instance, Offer, Quarantined
+from node.domain.job import Task
 from node.domain.principal import Principal
 from node.journal.entry import Fact
 
@@ -34,18 +35,27 @@ def compare(blobs: BlobStore, catalog: Catalog, instance: InstanceUID, other: Di
 
     Returns:
         Whether they are one. The form that is kept is read back and verified before the other one goes.
+
+    Raises:
+        BlobMissing, DigestMismatch: one of them is damaged; it is repaired first.
     """
     with catalog.reading() as unit:
         archived, state = unit.instances.find(instance), unit.conflicts.state(instance, other)
-        keepers = _keepers(unit, instance, other)
+        is_here, keepers = unit.instances.is_held(instance), _keepers(unit, instance, other)
     if archived is None or state is None:
         return False
     if blobs.size(other) is None:
-        catalog.perform(lambda unit: _gone(unit, instance, other))
-        return state == FOLDED
+        catalog.perform(lambda unit: _without_bytes(unit, instance, other))
+        if state != FOLDED:
+            raise BlobMissing(other)
+        return True
     if state != FOLDED:
+        if not is_here:
+            return False  # this copy was given up; the sites that hold both forms compare them
         keepers = [archived.digest]
-    kept = next((keeper for keeper in keepers if _is_equal(blobs, keeper, other)), None)
+    kept = next(
+        (keeper for keeper in keepers if _is_equal(blobs, keeper, other, folded=state == FOLDED)), None
+    )
     if state == OPEN:
         catalog.perform(lambda unit: _settle(unit, blobs, archived, other, equal=kept is not None))
     if kept is not None:
@@ -60,11 +70,22 @@ def _keepers(unit: Unit, instance: InstanceUID, other: Digest) -> list[Digest]:
     return [one for one in here if one != other and unit.conflicts.state(instance, one) != FOLDED]
 
 
-def _is_equal(blobs: BlobStore, keeper: Digest, other: Digest) -> bool:
+def _is_equal(blobs: BlobStore, keeper: Digest, other: Digest, *, folded: bool) -> bool:
+    """Whether two forms are proved to be one; where that was proved elsewhere, damage changes nothing.
+
+    Raises:
+        BlobMissing, DigestMismatch: one of them is damaged, and not done without.
+    """
     if max(blobs.size(keeper) or 0, blobs.size(other) or 0) > COMPARED:
         return False
     blobs.verify(keeper)
-    blobs.verify(other)
+    try:
+        blobs.verify(other)
+    except DigestMismatch:
+        if not folded:
+            raise
+        log.warning("damaged bytes of a folded form were set aside", extra={"digest": other})
+        return blobs.set_aside(other)
     with blobs.open(keeper) as kept, blobs.open(other) as offered:
         return proved_equal(kept, offered)
 
@@ -85,6 +106,14 @@ def _drop(unit: Unit, blobs: BlobStore, instance: InstanceUID, kept: Digest, oth
         unit.wants.drop(other)
         _gone(unit, instance, other)
         blobs.remove(other)
+
+
+def _without_bytes(unit: Unit, instance: InstanceUID, other: Digest) -> None:
+    """What was folded needs its bytes no more; what is not settled yet has lost them, and gets them back."""
+    if unit.conflicts.state(instance, other) == FOLDED:
+        _gone(unit, instance, other)
+    else:
+        unit.jobs.add(Task.REPAIR, other)
 
 
 def _gone(unit: Unit, instance: InstanceUID, other: Digest) -> None:

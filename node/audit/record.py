@@ -30,6 +30,10 @@ class Event(StrEnum):
     """A person decided about a quarantined or conflicting object (A.5.3.8)."""
     AMENDED = "DICOM Instances Accessed: amended"
     """A person corrected, merged, withdrew, restored or locked what is archived (A.5.3.8)."""
+    REPAIRED = "DICOM Instances Accessed: repaired"
+    """Damaged bytes were replaced by those of a proved copy (A.5.3.8)."""
+    DRILLED = "Application Activity: drill"
+    """A drill was held (A.5.3.1)."""
     CONFIGURED = "Security Alert: configured"
     """The device list or the roles changed (A.5.3.11)."""
 

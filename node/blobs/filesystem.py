@@ -28,15 +28,26 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import BinaryIO, Self, cast
 
-from node.blobs.store import BlobWriter, put
-from node.domain.errors import BlobMissing, DigestMismatch, NodeError, StoreFailing, StoreFull
+from node.blobs.seen import Seen
+from node.blobs.store import PREFIXES, BlobWriter, Pace, at_once, put
+from node.domain.errors import (
+    BlobMissing,
+    BlobUnreadable,
+    DigestMismatch,
+    NodeError,
+    StoreFailing,
+    StoreFull,
+)
 from node.domain.ids import Digest
 from node.domain.instance import Chunk
 
 INCOMING = "incoming"
-READ_SIZE = 1 << 20
+EVIDENCE = "evidence"
+"""The folder of damaged bytes that were replaced, or that belong to nothing."""
+READ_SIZE = 1 << 18
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FOLDERS = [f"{number:02x}" for number in range(256)]
+_BAD_SECTOR = {errno.EIO, errno.EBADMSG, errno.EUCLEAN}
+"""What a disk or a file system says of a file that it cannot read any more; others may be whole."""
 
 
 class _StorageErrors:
@@ -61,6 +72,13 @@ def _said(error: OSError) -> NodeError:
     return StoreFull(reason) if error.errno in _NO_ROOM else StoreFailing(reason)
 
 
+def _said_of(digest: Digest, error: OSError) -> NodeError:
+    """What the operating system says of one blob."""
+    if error.errno in _BAD_SECTOR:
+        return BlobUnreadable(digest, os.strerror(error.errno))
+    return _said(error)
+
+
 storage_errors = _StorageErrors()
 
 
@@ -78,14 +96,16 @@ class FilesystemStore:
         self._reserve = reserve
         self._name = secrets.token_hex(8)
         self._numbers = itertools.count()
+        self._seen = Seen()
         with storage_errors:
             root.mkdir(parents=True, exist_ok=True, mode=0o700)
             held = {path.name for path in root.iterdir()}
-            for name in {INCOMING, *_FOLDERS} - held:
+            for name in {INCOMING, EVIDENCE, *PREFIXES} - held:
                 (root / name).mkdir(exist_ok=True, mode=0o700)
             # Folders that are there may have been made by a process that did not live to sync their names.
             _sync(root.parent)
             _sync(root)
+            self._place = _place(self._root)
 
     def writer(self) -> _Writer:
         """Begin to write a blob (see `BlobStore.writer`)."""
@@ -109,9 +129,10 @@ class FilesystemStore:
         try:
             return open(self._path(digest), "rb", buffering=0)  # noqa: PTH123 - the caller closes it
         except FileNotFoundError:
+            self._demand_present()
             raise BlobMissing(digest) from None
         except OSError as error:
-            raise _said(error) from error
+            raise _said_of(digest, error) from error
 
     @contextmanager
     def mapped(self, digest: Digest) -> Iterator[memoryview]:
@@ -124,15 +145,64 @@ class FilesystemStore:
         try:
             return os.stat(self._path(digest)).st_size  # noqa: PTH116
         except FileNotFoundError:
+            self._demand_present()
             return None
+        except OSError as error:
+            raise _said(error) from error
 
-    def verify(self, digest: Digest) -> None:
+    def verify(self, digest: Digest, *, pace: Pace = at_once) -> None:
         """Read the blob back, past the page cache where the system allows it (see `BlobStore.verify`)."""
         with self.open(digest) as file, storage_errors:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            found = _digest(file)
+            found = _digest(digest, file, pace)
         if found != digest:
             raise DigestMismatch(digest, found)
+
+    def open_whole(self, digest: Digest) -> BinaryIO:
+        """A file to read whose bytes are what its name says (see `BlobStore.open_whole`)."""
+        file = self.open(digest)
+        try:
+            status = os.fstat(file.fileno())
+            if not self._seen.has(status):
+                with storage_errors:
+                    found = _digest(digest, file, at_once)
+                    file.seek(0)
+                if found != digest:
+                    raise DigestMismatch(digest, found)
+                self._seen.add(status)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def set_aside(self, digest: Digest) -> bool:
+        """Keep the present bytes under a second name, as evidence (see `BlobStore.set_aside`)."""
+        path = self._path(digest)
+        try:
+            found = os.stat(path)  # noqa: PTH116
+        except FileNotFoundError:
+            return False
+        with storage_errors:
+            with suppress(FileExistsError):
+                os.link(path, f"{self._root}/{EVIDENCE}/{digest}-{found.st_mtime_ns}-{found.st_ino}")
+            _sync(f"{self._root}/{EVIDENCE}")
+        return True
+
+    def listing(self, prefix: str) -> dict[Digest, int]:
+        """Names and sizes of the blobs whose names begin with two hexadecimal digits."""
+        found: dict[Digest, int] = {}
+        with storage_errors:
+            try:
+                entries = os.scandir(f"{self._root}/{prefix}")
+            except FileNotFoundError:
+                self._demand_present()
+                return found
+            with entries:
+                for entry in entries:
+                    if Digest.form.fullmatch(entry.name):
+                        with suppress(FileNotFoundError):
+                            found[Digest.trusted(entry.name)] = entry.stat().st_size
+        return found
 
     def remove(self, digest: Digest) -> None:
         """Forget the blob durably."""
@@ -142,13 +212,14 @@ class FilesystemStore:
 
     def digests(self) -> Iterator[Digest]:
         """Names of all blobs held."""
-        for folder in _FOLDERS:
+        for folder in PREFIXES:
             with storage_errors, os.scandir(f"{self._root}/{folder}") as entries:
                 yield from (Digest(entry.name) for entry in entries if Digest.form.fullmatch(entry.name))
 
     def free(self) -> int:
         """Bytes that can still be written before the store says `StoreFull`."""
         with storage_errors:
+            self._demand_present()
             status = os.statvfs(self._root)
         return status.f_bavail * status.f_frsize - self._reserve
 
@@ -165,10 +236,31 @@ class FilesystemStore:
             for writer in writers:
                 os.fdatasync(writer.descriptor)
             for writer, digest in zip(writers, digests, strict=True):
-                os.rename(writer.path, self._path(digest))  # noqa: PTH104
+                self._name_it(writer.path, digest)
             self._sync_names(digests)
             for writer in writers:
                 writer.close()
+
+    def _name_it(self, path: str, digest: Digest) -> None:
+        """Give a file the name of its bytes; a folder that somebody has removed is made again."""
+        try:
+            os.rename(path, self._path(digest))  # noqa: PTH104
+        except FileNotFoundError:
+            self._demand_present()
+            with suppress(FileExistsError):
+                os.mkdir(f"{self._root}/{digest[:2]}", 0o700)  # noqa: PTH102
+                _sync(self._root)
+            os.rename(path, self._path(digest))  # noqa: PTH104
+
+    def _demand_present(self) -> None:
+        """See that what is missing is missing in the store, not the store itself.
+
+        Raises:
+            StoreFailing: its folder is gone or another one, as when its disk is not mounted.
+        """
+        with storage_errors:
+            if _place(self._root) != self._place:
+                raise StoreFailing("another folder is in its place; is its disk mounted?")
 
     def _sync_names(self, digests: Iterable[Digest]) -> None:
         """Make the names of blobs durable."""
@@ -241,10 +333,20 @@ class _Writer:
         os.close(descriptor)
 
 
-def _digest(file: BinaryIO) -> str:
-    hashed = hashlib.sha256()
-    while chunk := file.read(READ_SIZE):
-        hashed.update(chunk)
+def _digest(digest: Digest, file: BinaryIO, pace: Pace) -> str:
+    """The digest of the bytes that are in the file of a blob.
+
+    Raises:
+        BlobUnreadable: the disk cannot read them.
+        StoreFailing: the store cannot be read at all.
+    """
+    hashed, buffer = hashlib.sha256(), memoryview(bytearray(READ_SIZE))
+    try:
+        while count := os.readv(file.fileno(), [buffer]):
+            hashed.update(buffer[:count])
+            pace(count)
+    except OSError as error:
+        raise _said_of(digest, error) from error
     return hashed.hexdigest()
 
 
@@ -264,6 +366,12 @@ def _is_swept(path: Path) -> bool:
         path.unlink()
         return True
     return False
+
+
+def _place(folder: str) -> tuple[int, int]:
+    """What tells a folder from one that is mounted there, or moved there, later."""
+    found = os.stat(folder)  # noqa: PTH116
+    return found.st_dev, found.st_ino
 
 
 def _sync(folder: Path | str) -> None:

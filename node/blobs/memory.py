@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, Self
 
-from node.blobs.store import BlobWriter, put
+from node.blobs.store import BlobWriter, Pace, at_once, put
 from node.domain.errors import BlobMissing, DigestMismatch, StoreFull
 from node.domain.ids import Digest
 from node.domain.instance import Chunk
@@ -20,6 +20,8 @@ class MemoryStore:
     def __init__(self, *, capacity: int = 1 << 40) -> None:
         """An empty store that says `StoreFull` beyond `capacity` bytes."""
         self.blobs: dict[Digest, bytes] = {}
+        self.evidence: list[tuple[Digest, bytes]] = []
+        """Bytes that were set aside."""
         self._capacity = capacity
 
     def writer(self) -> _MemoryWriter:
@@ -57,13 +59,29 @@ class MemoryStore:
         """Bytes of the blob, or None where it is not held."""
         return len(self.blobs[digest]) if digest in self.blobs else None
 
-    def verify(self, digest: Digest) -> None:
+    def verify(self, digest: Digest, *, pace: Pace = at_once) -> None:
         """Compare the bytes with their name."""
         if digest not in self.blobs:
             raise BlobMissing(digest)
         found = hashlib.sha256(self.blobs[digest]).hexdigest()
         if found != digest:
             raise DigestMismatch(digest, found)
+
+    def open_whole(self, digest: Digest) -> BinaryIO:
+        """A file to read whose bytes are what its name says."""
+        self.verify(digest)
+        return self.open(digest)
+
+    def set_aside(self, digest: Digest) -> bool:
+        """Keep the present bytes of a blob as evidence."""
+        if digest not in self.blobs:
+            return False
+        self.evidence.append((digest, self.blobs[digest]))
+        return True
+
+    def listing(self, prefix: str) -> dict[Digest, int]:
+        """Names and sizes of the blobs whose names begin so."""
+        return {digest: len(held) for digest, held in self.blobs.items() if digest.startswith(prefix)}
 
     def remove(self, digest: Digest) -> None:
         """Forget the blob."""

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Protocol, Self, TypeAlias
 
 from node.domain.ids import Digest
 from node.domain.instance import Chunk
+
+Pace: TypeAlias = Callable[[int], None]
+"""Told how many bytes were read; may wait."""
+PREFIXES = tuple(f"{number:02x}" for number in range(256))
+"""What names of blobs begin with."""
+
+
+def at_once(_bytes: int) -> None:
+    """Wait for nothing."""
 
 
 class BlobWriter(Protocol):
@@ -109,13 +118,38 @@ class BlobStore(Protocol):
         """Bytes of the blob, or None where it is not held."""
         ...
 
-    def verify(self, digest: Digest) -> None:
+    def verify(self, digest: Digest, *, pace: Pace = at_once) -> None:
         """Read the blob back from the medium.
+
+        Args:
+            digest: which.
+            pace: told how many bytes were read, after each piece; may wait, so that others get their share.
 
         Raises:
             BlobMissing: the store does not hold it.
             DigestMismatch: its bytes are not what its name says.
         """
+        ...
+
+    def open_whole(self, digest: Digest) -> BinaryIO:
+        """A file to read, whose bytes are what its name says: they were read once, as they will be again.
+
+        Raises:
+            BlobMissing: the store does not hold it.
+            DigestMismatch: its bytes are not what its name says.
+            StoreFailing: the medium refused.
+        """
+        ...
+
+    def set_aside(self, digest: Digest) -> bool:
+        """Keep the present bytes of a blob as evidence, apart from the blobs; whether there were any.
+
+        The blob itself stays as it is, until it is written again or removed.
+        """
+        ...
+
+    def listing(self, prefix: str) -> Mapping[Digest, int]:
+        """Names and sizes of the blobs whose names begin with two hexadecimal digits."""
         ...
 
     def remove(self, digest: Digest) -> None:

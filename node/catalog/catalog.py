@@ -51,7 +51,7 @@ class Catalog:
         self._reader = database.reader(path)
         with database.errors, self._writer.connect() as connection, database.transaction(connection):
             migrate(connection)
-            self._epoch = _epoch(connection, origin)
+            _begin(connection, origin)
         self._connection: Connection | None = None
 
     def close(self) -> None:
@@ -156,7 +156,7 @@ class Catalog:
             connection.close()
 
     def _unit(self, connection: Connection) -> Unit:
-        return Unit(connection, origin=self._origin, epoch=self._epoch, now=self._clock())
+        return Unit(connection, origin=self._origin, now=self._clock())
 
 
 class _Ticket(Generic[T]):
@@ -192,11 +192,8 @@ class _Ticket(Generic[T]):
         return self._result  # type: ignore[return-value]
 
 
-def _epoch(connection: Connection, origin: SiteId) -> int:
-    """The site's current epoch; the first use of a catalog begins epoch 1."""
+def _begin(connection: Connection, origin: SiteId) -> None:
+    """The first use of a catalog begins epoch 1."""
     node = schema.node
-    found = connection.scalar(select(node.c.epoch).where(node.c.origin == origin))
-    if found is None:
+    if connection.scalar(select(node.c.epoch).where(node.c.origin == origin)) is None:
         connection.execute(insert(node).values(origin=origin, epoch=1))
-        return 1
-    return int(found)

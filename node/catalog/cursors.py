@@ -23,6 +23,9 @@ _FIND = Statement(
 )
 _PUT = Statement(insert(schema.cursor).prefix_with("OR REPLACE", dialect="sqlite"))
 _ALL = Statement(select(_cursor.epoch, _cursor.seq).where(_cursor.origin == bindparam("origin")))
+_HEADS = Statement(
+    select(_cursor.epoch, _cursor.seq, _cursor.hash).where(_cursor.origin == bindparam("origin"))
+)
 _REACHED = Statement(select(_cursor.origin, _cursor.epoch, _cursor.seq))
 _OF_GAP = (_gap.origin == bindparam("of"), _gap.epoch == bindparam("in_epoch"))
 _GAPS = Statement(
@@ -49,6 +52,11 @@ class Cursors:
     def all(self, origin: SiteId) -> dict[int, int]:
         """How far each epoch of an origin was read."""
         return dict(self._unit.run(_ALL, origin=origin).fetchall())
+
+    def heads(self, origin: SiteId) -> dict[int, Head]:
+        """Where each epoch of an origin was read to."""
+        rows = self._unit.run(_HEADS, origin=origin).fetchall()
+        return {epoch: Head(seq=seq, hash=digest) for epoch, seq, digest in rows}
 
     def reached(self) -> dict[str, int]:
         """How far all journals of peers were read, by `origin/epoch`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Table, bindparam, delete, insert, select, update
+from sqlalchemy import Table, bindparam, delete, exists, insert, select, update
 from sqlalchemy.sql import ClauseElement
 
 from node.catalog import schema
@@ -90,6 +90,30 @@ _MODALITIES_OF_SERIES = Statement(
 _SET_HELD = Statement(
     update(schema.instance).where(_instance.uid == bindparam("of")).values(held=bindparam("whether"))
 )
+_PLACE = Statement(
+    select(_instance.id, _series.id, _study.id, _study.patient)
+    .join(schema.series, _series.id == _instance.series)
+    .join(schema.study, _study.id == _series.study)
+    .where(_instance.uid == bindparam("uid"))
+)
+_RESTAMP = tuple(
+    Statement(
+        update(table)
+        .where(table.c.id == bindparam("row"), table.c.stamp == bindparam("before"))
+        .values(stamp=bindparam("after"))
+    )
+    for table in (schema.instance, schema.series, schema.study, schema.patient)
+)
+_AWAY = Statement(
+    select(_instance.uid, _instance.digest)
+    .where(
+        _instance.held == 0,
+        ~exists().where(schema.want.c.digest == _instance.digest),
+        ~exists().where(schema.given_up.c.digest == _instance.digest),
+    )
+    .order_by(_instance.uid)
+    .limit(bindparam("many"))
+)
 _HELD = Statement(select(_instance.held).where(_instance.uid == bindparam("uid")))
 INSTANCE = (
     _instance.uid,
@@ -133,6 +157,32 @@ _RETELL = {
     Level.STUDY: _retold(schema.study, Level.STUDY),
     Level.SERIES: _retold(schema.series, Level.SERIES),
 }
+_FILL = Statement(
+    update(schema.instance)
+    .where(_instance.id == bindparam("row"))
+    .values(
+        {
+            column: bindparam(f"new_{column}")
+            for column in (
+                *(a.column for a in _IMAGE_COLUMNS if a.column),
+                "more",
+                "transfer_syntax",
+                "arrived_at",
+                "source",
+                "stamp",
+            )
+        }
+        | {"held": 1}
+    )
+)
+_TOLD_BY = {
+    level: Statement(update(table).where(table.c.id == bindparam("row")).values(stamp=bindparam("stamp")))
+    for level, table in (
+        (Level.PATIENT, schema.patient),
+        (Level.STUDY, schema.study),
+        (Level.SERIES, schema.series),
+    )
+}
 _LEVEL_COLUMNS = {
     Level.PATIENT: _PATIENT_COLUMNS,
     Level.STUDY: _STUDY_COLUMNS,
@@ -157,8 +207,13 @@ class Instances:
         row = self._unit.run(_ONE, uid=uid).fetchone()
         return instance_of(row) if row else None
 
-    def add(self, arrival: Arrival) -> None:
-        """Catalogue an instance whose UID is new here, with the series, study and patient it brings."""
+    def add(self, arrival: Arrival, *, held: bool = True) -> None:
+        """Catalogue an instance whose UID is new here, with the series, study and patient it brings.
+
+        Args:
+            arrival: what is known of it.
+            held: whether its bytes are here.
+        """
         series, study = self._series(arrival)
         self._unit.run(
             _ADD_INSTANCE,
@@ -170,10 +225,42 @@ class Instances:
             arrived_at=arrival.at,
             source=arrival.source,
             stamp=arrival.stamp,
-            held=1,
+            held=int(held),
         )
         self._unit.run(_COUNT_IN_SERIES, row=series)
         self._unit.run(_COUNT_IN_STUDY, row=study, added=arrival.size)
+
+    def fill(self, arrival: Arrival) -> bool:
+        """Let the bytes of an instance tell its row, which was here before them; whether it is the right row.
+
+        Series, study and patient are told anew where this instance is the one that tells them.
+        """
+        place = self._unit.run(_PLACE, uid=arrival.instance).fetchone()
+        row = self._unit.run(
+            _SERIES,
+            series=arrival.series,
+            study=arrival.study,
+            patient_id=arrival.patient_id,
+            issuer=arrival.issuer,
+        ).fetchone()
+        if place is None or row is None or tuple(row[:3]) != tuple(place[1:]):
+            return False
+        values = _values(arrival, Level.IMAGE, _IMAGE_COLUMNS) | {
+            "transfer_syntax": arrival.transfer_syntax,
+            "arrived_at": arrival.at,
+            "source": arrival.source,
+            "stamp": arrival.stamp,
+        }
+        self._unit.run(_FILL, row=place[0], **{f"new_{column}": value for column, value in values.items()})
+        levels = (Level.SERIES, Level.STUDY, Level.PATIENT)
+        for level, number, stamp in zip(levels, row[:3], row[3:], strict=True):
+            if arrival.stamp <= stamp:
+                self.retell(level, number, arrival)
+        return True
+
+    def told_by(self, level: Level, row: int, stamp: str) -> None:
+        """Another instance is to tell a series, study or patient as soon as its bytes are here."""
+        self._unit.run(_TOLD_BY[level], row=row, stamp=stamp)
 
     def retell(self, level: Level, row: int, arrival: Arrival) -> None:
         """Let an instance tell the attributes of the patient, study or series that it belongs to."""
@@ -192,10 +279,22 @@ class Instances:
         """Note whether the bytes of an instance are here."""
         self._unit.run(_SET_HELD, of=uid, whether=int(held))
 
+    def away(self, many: int) -> Sequence[tuple[InstanceUID, Digest]]:
+        """Instances that are catalogued and whose bytes are neither here nor wanted, nor were given up."""
+        rows = self._unit.run(_AWAY, many=many).fetchall()
+        return [(InstanceUID.trusted(uid), Digest.trusted(digest)) for uid, digest in rows]
+
     def is_held(self, uid: InstanceUID) -> bool:
         """Whether the instance is catalogued and its bytes are here."""
         row = self._unit.run(_HELD, uid=uid).fetchone()
         return bool(row and row[0])
+
+    def restamp(self, uid: InstanceUID, before: str, after: str) -> None:
+        """The fact that an instance is archived by stands elsewhere now, with all that it told."""
+        found = self._unit.run(_PLACE, uid=uid).fetchone()
+        if found is not None:
+            for statement, row in zip(_RESTAMP, found, strict=True):
+                self._unit.run(statement, row=row, before=before, after=after)
 
     def _series(self, arrival: Arrival) -> tuple[int, int]:
         """Row numbers of the series and its study, made where they are new."""

@@ -40,6 +40,12 @@ _DUE = Statement(
     .order_by(_job.due_at)
     .limit(bindparam("many"))
 )
+_OF_KIND = Statement(select(*_COLUMNS).where(_job.kind == bindparam("of_kind")).order_by(_job.created_at))
+_BEGUN = Statement(
+    update(schema.job)
+    .where(_job.state == State.DUE, _job.attempts > 0, _job.attempts <= bindparam("most"))
+    .values(due_at=func.min(_job.due_at, bindparam("moment")))
+)
 _OWED = Statement(select(func.count(), func.min(_job.created_at)).select_from(schema.job))
 
 
@@ -71,6 +77,10 @@ class Jobs:
         row = self._unit.run(_FIND, of_kind=kind, of_key=key).fetchone()
         return _job_of(row) if row else None
 
+    def of_kind(self, kind: Task) -> Sequence[Job]:
+        """The jobs of a kind, the oldest first."""
+        return [_job_of(row) for row in self._unit.run(_OF_KIND, of_kind=kind).fetchall()]
+
     def lease(self, many: int, lease: int) -> Sequence[Job]:
         """Take up to `many` jobs that are due, each for `lease` microseconds."""
         rows = self._unit.run(_DUE, now=self._unit.now, many=many).fetchall()
@@ -78,6 +88,10 @@ class Jobs:
         for job in leased:
             self.save(job)
         return leased
+
+    def take_up(self, most: int) -> None:
+        """Let jobs be due that were begun, up to so many times, and have no outcome: who had them is gone."""
+        self._unit.run(_BEGUN, most=most, moment=self._unit.now)
 
     def any_due(self) -> bool:
         """Whether there is a job to lease."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, bindparam, desc, func, insert, literal_column, select
+from sqlalchemy import ColumnElement, bindparam, delete, desc, func, insert, literal_column, select, update
 
 from node.catalog import schema
 from node.catalog.statement import Statement
@@ -61,6 +61,37 @@ _LAST_OF_KIND = Statement(
         _journal.epoch == bindparam("epoch"),
     )
 )
+_EPOCH = Statement(select(schema.node.c.epoch).where(schema.node.c.origin == bindparam("origin")))
+_SET_EPOCH = Statement(
+    update(schema.node).where(schema.node.c.origin == bindparam("of")).values(epoch=bindparam("number"))
+)
+_HIGHEST = Statement(select(func.max(_journal.epoch)).where(_journal.origin == bindparam("origin")))
+_NEXT_EPOCH = Statement(
+    select(func.min(_journal.epoch)).where(
+        _journal.origin == bindparam("origin"), _journal.epoch > bindparam("after")
+    )
+)
+_DROP = Statement(
+    delete(schema.journal).where(
+        _journal.origin == bindparam("of"),
+        _journal.epoch == bindparam("in_epoch"),
+        _journal.seq > bindparam("after"),
+        _journal.seq <= bindparam("last"),
+    )
+)
+_OWN_COPIES = Statement(
+    select(*_ENTRY)
+    .where(_journal.origin == bindparam("origin"), _journal.kind == Fact.COPIES)
+    .order_by(_journal.at, _journal.epoch, _journal.seq)
+)
+_numbered = (
+    select(_journal.seq, func.lead(_journal.seq).over(order_by=_journal.seq).label("next"))
+    .where(*_OF_ORIGIN)
+    .subquery()
+)
+_HOLES = Statement(
+    select(_numbered.c.seq + 1, _numbered.c.next - 1).where(_numbered.c.next > _numbered.c.seq + 1)
+)
 _EPOCHS = Statement(
     select(_journal.epoch, func.max(_journal.seq))
     .where(_journal.origin == bindparam("origin"))
@@ -101,6 +132,27 @@ class Journal:
         self._head = Head(seq=entry.seq, hash=entry.hash)
         return entry
 
+    def restate(self, kind: Fact, at: int, says: Mapping[str, object]) -> Entry:
+        """State a fact of an older epoch again in the current one, as of when it was stated first."""
+        unit = self._unit
+        entry = follow(
+            self.head(), origin=unit.origin, epoch=unit.epoch, at=at, kind=kind, payload=canonical(says)
+        )
+        self._write(_APPEND, entry)
+        self._head = Head(seq=entry.seq, hash=entry.hash)
+        return entry
+
+    def epoch(self) -> int:
+        """This site's current epoch."""
+        row = self._unit.run(_EPOCH, origin=self._unit.origin).fetchone()
+        return int(row[0]) if row else 1
+
+    def begin_epoch(self, number: int) -> None:
+        """Begin a new epoch: what this site states from now on stands in a chain of its own."""
+        self._unit.run(_SET_EPOCH, of=self._unit.origin, number=number)
+        self._unit.epoch_begun()
+        self._head = None
+
     def keep(self, entry: Entry) -> None:
         """Keep an entry of a peer's journal; one that is here already is left."""
         self._write(_KEEP, entry)
@@ -108,9 +160,50 @@ class Journal:
     def head(self) -> Head:
         """The end of this site's journal in its current epoch."""
         if self._head is None:
-            row = self._unit.run(_HEAD, origin=self._unit.origin, epoch=self._unit.epoch).fetchone()
-            self._head = Head(seq=row[0], hash=row[1]) if row else Head()
+            self._head = self.end(self._unit.origin, self._unit.epoch)
         return self._head
+
+    def end(self, origin: SiteId, epoch: int) -> Head:
+        """The last entry that is here of an origin and epoch."""
+        row = self._unit.run(_HEAD, origin=origin, epoch=epoch).fetchone()
+        return Head(seq=row[0], hash=row[1]) if row else Head()
+
+    def closed(self) -> dict[int, Head]:
+        """The ends of this site's earlier epochs, as far as they are here."""
+        origin, current = self._unit.origin, self._unit.epoch
+        ends: dict[int, Head] = {}
+        epoch = self._next_epoch(origin, 0)
+        while epoch and epoch < current:
+            ends[epoch] = self.end(origin, epoch)
+            epoch = self._next_epoch(origin, epoch)
+        return ends
+
+    def _next_epoch(self, origin: SiteId, after: int) -> int:
+        row = self._unit.run(_NEXT_EPOCH, origin=origin, after=after).fetchone()
+        return (row[0] if row else 0) or 0
+
+    def highest(self, origin: SiteId) -> int:
+        """The highest epoch of which anything is here; 0 for none."""
+        row = self._unit.run(_HIGHEST, origin=origin).fetchone()
+        return (row[0] if row else 0) or 0
+
+    def holes(self, origin: SiteId, epoch: int) -> list[tuple[int, int]]:
+        """Ranges (first, last) of numbers that are not here, before the last one that is."""
+        first = self.page(0, 1, origin=origin, epoch=epoch)
+        found = [(1, first[0].seq - 1)] if first and first[0].seq > 1 else []
+        rows = self._unit.run(_HOLES, origin=origin, epoch=epoch).fetchall()
+        return sorted([*found, *((low, high) for low, high in rows)])
+
+    def drop(self, origin: SiteId, epoch: int, after: int, last: int) -> Sequence[Entry]:
+        """Take out the entries after `after` up to `last`, whose place others take; what they were."""
+        dropped = [one for one in self.after(after, origin=origin, epoch=epoch) if one.seq <= last]
+        self._unit.run(_DROP, of=origin, in_epoch=epoch, after=after, last=last)
+        return dropped
+
+    def own_copies(self) -> Sequence[Entry]:
+        """What this site has said of its copies of other sites' instances, in the order of the stamps."""
+        rows = self._unit.run(_OWN_COPIES, origin=self._unit.origin).fetchall()
+        return [_entry(*row) for row in rows]
 
     def epochs(self, origin: SiteId | None = None) -> dict[int, int]:
         """The last number of each epoch of an origin (this site's, if not given)."""

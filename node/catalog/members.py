@@ -127,7 +127,7 @@ class MemberList:
         row = self._unit.run(_CONTACT, site=site).fetchone()
         if row is None:
             return Contact(site=site)
-        _, heard_at, head, epoch, terms, error, failed_at, _heads = row
+        _, heard_at, head, epoch, terms, error, failed_at, _heads, skew, rtt = row
         return Contact(
             site=site,
             heard_at=heard_at,
@@ -136,6 +136,8 @@ class MemberList:
             terms=terms,
             error=error,
             failed_at=failed_at,
+            skew=skew,
+            rtt=rtt,
         )
 
     def heads(self, site: SiteId) -> dict[str, Any]:
@@ -157,6 +159,8 @@ class MemberList:
             error=contact.error,
             failed_at=contact.failed_at,
             heads=json.dumps(kept) if kept else "",
+            skew=contact.skew,
+            rtt=contact.rtt,
         )
 
     def invite(self, invitation: Invitation) -> None:

@@ -145,3 +145,13 @@ def teller(unit: Unit, level: Level, row: int) -> Orphan:
     first = unit.run(_FIRST[level], row=row).fetchone()
     assert first is not None, "a row is left only where an instance is"
     return Orphan(level=level, row=row, digest=Digest.trusted(first[0]), stamp=first[1])
+
+
+def told_by(unit: Unit, uid: InstanceUID) -> list[Orphan]:
+    """The series, study and patient of an instance, as far as it is the one that tells their attributes."""
+    found = unit.run(_ROW, uid=uid).fetchone()
+    if found is None:
+        return []
+    rows = zip((Level.SERIES, Level.STUDY, Level.PATIENT), found[1:4], strict=True)
+    tellers = [teller(unit, level, row) for level, row in rows]
+    return [one for one in tellers if one.stamp == found[5]]

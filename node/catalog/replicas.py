@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from node.catalog import schema
 from node.catalog.statement import Statement
@@ -61,6 +61,16 @@ _OWED = Statement(
     select(*_COLUMNS)
     .where(_replica.site == bindparam("site"), _replica.state == CopyState.OWED)
     .order_by(_replica.at)
+    .limit(bindparam("many"))
+)
+_CLAIMED = Statement(
+    select(*_COLUMNS)
+    .where(
+        _replica.site == bindparam("site"),
+        _replica.digest > bindparam("after"),
+        or_(_replica.state == CopyState.VERIFIED, _replica.state == CopyState.HELD),
+    )
+    .order_by(_replica.digest)
     .limit(bindparam("many"))
 )
 _COUNT = Statement(
@@ -134,6 +144,22 @@ class Replicas:
     def owed(self, site: SiteId, many: int) -> Sequence[Replica]:
         """Copies that a site owes, the oldest first."""
         return [_replica_of(*row) for row in self._unit.run(_OWED, site=site, many=many).fetchall()]
+
+    def short(self, before: int, many: int) -> Sequence[Replica]:
+        """Copies that were owed before that moment and are not proved, or are gone; the oldest first."""
+        late = (_replica.state == CopyState.OWED) & (_replica.at < before)
+        query = (
+            select(*_COLUMNS)
+            .where(or_(late, _replica.state == CopyState.GONE))
+            .order_by(_replica.at, _replica.digest)
+            .limit(many)
+        )
+        return [_replica_of(*row) for row in self._unit.rows(query)]
+
+    def claimed(self, site: SiteId, after: str, many: int) -> Sequence[Replica]:
+        """Copies that a site says it has, in the order of their digests after one."""
+        rows = self._unit.run(_CLAIMED, site=site, after=after, many=many).fetchall()
+        return [_replica_of(*row) for row in rows]
 
     def counts(self, site: SiteId) -> dict[CopyState, int]:
         """How many copies of a site are in which state."""

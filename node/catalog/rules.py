@@ -18,20 +18,21 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, bindparam, literal_column, select
+from sqlalchemy import ColumnElement, bindparam, func, literal_column, select
 
 from node.catalog import schema
 from node.catalog.statement import Statement
 from node.domain.ids import SiteId
 from node.domain.job import Task
 from node.domain.member import Standing
+from node.domain.role import Role
 from node.domain.rule import DAY, EVERYWHERE, Match, Rule, Terms, Traits
 from node.journal.entry import Fact
 
 if TYPE_CHECKING:
     from node.catalog.unit import Unit
 
-_journal, _member = schema.journal.c, schema.member.c
+_journal, _member, _role = schema.journal.c, schema.member.c, schema.role.c
 _SELDOM: ColumnElement[bool] = literal_column(
     "kind NOT IN ('instance', 'copies', 'compare', 'quarantine', 'settle')"
 )
@@ -41,7 +42,12 @@ _RULES = Statement(
     .where(_SELDOM, _journal.kind == bindparam("kind"), _journal.origin == bindparam("origin"))
     .order_by(_journal.at, _journal.epoch, _journal.seq)
 )
-_MEMBERS = Statement(select(_member.site, _member.standing, _member.export).order_by(_member.site))
+_MEMBERS = Statement(
+    select(_member.site, _member.standing, _member.export, func.coalesce(_role.role, Role.ARCHIVE))
+    .outerjoin(schema.role, _role.site == _member.site)
+    .order_by(_member.site)
+)
+_ROLES_SAID = Statement(select(func.count()).where(_SELDOM, _journal.kind == Fact.ROLE))
 _DECIDED = (Fact.RULE, Fact.CONSENT, Fact.STANDING)
 
 
@@ -53,10 +59,16 @@ class Partner:
     standing: Standing
     export: Terms
     """What this site gives it."""
+    role: Role = Role.ARCHIVE
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it is a place for copies: nothing goes to a member that is not active."""
+        return self.standing is Standing.ACTIVE and self.role is not Role.COMMUNICATION
 
     def may_have(self, traits: Traits, *, now: int) -> bool:
-        """Whether it may have a copy: nothing goes to a member that is not active."""
-        return self.standing is Standing.ACTIVE and self.export.allow(traits, now=now)
+        """Whether it may have a copy that counts."""
+        return self.keeps and self.export.allow(traits, now=now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -126,11 +138,12 @@ class Rules:
     def terms_number(self) -> int:
         """A number that changes when what this site gives may have changed.
 
-        It does so with every rule, consent and standing that this site decides, and daily where one of
-        them asks for the age of a study.
+        It does so with every rule, consent and standing that this site decides, with every role that any
+        site states, and daily where one of them asks for the age of a study.
         """
         unit = self._unit
         last = max(unit.journal.last(kind) for kind in _DECIDED)
+        last += int(unit.run(_ROLES_SAID).fetchall()[0][0])
         day = unit.now // DAY % (1 << 14) if self.policy.is_dated else 0
         return unit.epoch << 44 | last << 14 | day
 
@@ -145,7 +158,7 @@ def _holders(
 
 
 @lru_cache(maxsize=16)
-def _policy(rules: tuple[str, ...], members: tuple[tuple[str, str, str], ...]) -> Policy:
+def _policy(rules: tuple[str, ...], members: tuple[tuple[str, str, str, str], ...]) -> Policy:
     """The policy of these texts: payloads of rules in the order of their stamps, and rows of members."""
     return Policy(
         rules=_added_up(rules),
@@ -154,8 +167,9 @@ def _policy(rules: tuple[str, ...], members: tuple[tuple[str, str, str], ...]) -
                 site=SiteId.trusted(site),
                 standing=Standing(standing),
                 export=Terms.read(json.loads(export)) if export else Terms(),
+                role=Role(role),
             )
-            for site, standing, export in members
+            for site, standing, export, role in members
         ),
     )
 

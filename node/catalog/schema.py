@@ -3,9 +3,14 @@ r"""The tables, as SQLAlchemy Core metadata. Numbered migrations make them; a te
 ```
 patient 1─* study 1─* series 1─* instance 1─* conflict        derived: rebuildable from journal and blobs
               └─* study_modality   merging   withdrawn   replica   member 1─* member_certificate
+role                                                          derived: from the facts about it alone
 common   common_sum                                           in step with the above by triggers
 journal   audit                                               appended, never changed
 cursor   gap   want                                           how far journals are read, what is fetched
+recall   given_up                                             what a restored site took back of its journal
+finding   proof   round   brake                               what is wrong, what was read back and when
+partner 1─* partner_copy   moving_*                           copies at foreign archives, what comes here
+alert   gauge   rhythm                                        what persons are told of, and measured for that
 contact   invitation   ticket                                 dealings with members that are no facts
 job   device   knock   quarantine   node                      what is to do, who may call, what waits
 ```
@@ -281,6 +286,17 @@ gap = Table(
     Column("last", Integer, nullable=False),
 )
 
+recall = Table(
+    "recall",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("seq", Integer, nullable=False),
+    _count("agreed"),
+)
+
+given_up = Table("given_up", metadata, Column("digest", Text, primary_key=True))
+
 member = Table(
     "member",
     metadata,
@@ -318,6 +334,8 @@ contact = Table(
     _text("error"),
     _count("failed_at"),
     _text("heads"),
+    _count("skew"),
+    _count("rtt"),
 )
 
 invitation = Table(
@@ -392,6 +410,193 @@ knock = Table(
     Column("last_at", Integer, nullable=False),
 )
 
+finding = Table(
+    "finding",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("site", Text, primary_key=True),
+    _text("instance"),
+    _count("size"),
+    Column("state", Text, nullable=False),
+    _text("evidence"),
+    Column("found_at", Integer, nullable=False),
+    Column("seen_at", Integer, nullable=False),
+    _count("settled_at"),
+    _text("outcome"),
+    Index("finding_by_state", "state", "found_at"),
+    Index("finding_by_digest", "digest"),
+    Index("finding_by_time", "found_at"),
+)
+
+proof = Table(
+    "proof",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("proved_at", Integer, nullable=False),
+    Index("proof_by_time", "proved_at"),
+    sqlite_with_rowid=False,
+)
+
+round_ = Table(
+    "round",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("begun_at", Integer, nullable=False),
+    _count("ended_at"),
+    _count("objects"),
+    _count("bytes"),
+    _count("found"),
+)
+
+brake = Table(
+    "brake",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _count("tripped_at"),
+    _text("reason"),
+    _count("counted"),
+    _count("since"),
+    _count("allowed"),
+)
+
+alert = Table(
+    "alert",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("since_at", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    _text("subject"),
+    Column("severity", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    _text("what"),
+    _text("todo"),
+    _count("said_at"),
+    _count("eased_at"),
+    _count("over_at"),
+    _count("acknowledged_at"),
+    _text("acknowledged_by"),
+    _text("told"),
+    _count("settled"),
+    Index("alert_by_settled", "settled", "since_at"),
+)
+
+gauge = Table(
+    "gauge",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("at", Integer, primary_key=True),
+    Column("value", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+rhythm = Table(
+    "rhythm",
+    metadata,
+    Column("device", Text, primary_key=True),
+    Column("learned", Text, nullable=False),
+)
+
+partner = Table(
+    "partner",
+    metadata,
+    Column("ae_title", Text, primary_key=True),
+    Column("roles", Text, nullable=False),
+    _text("terms"),
+    _text("hours"),
+    Column("fetch", Text, nullable=False),
+    Column("since_at", Integer, nullable=False),
+    _count("seen"),
+    _count("looked_at"),
+    _count("migrated_at"),
+    _count("failed_at"),
+    _text("error"),
+)
+
+partner_copy = Table(
+    "partner_copy",
+    metadata,
+    Column("partner", Text, primary_key=True),
+    Column("instance", Text, primary_key=True),
+    Column("study", Text, nullable=False),
+    _text("digest"),
+    Column("state", Text, nullable=False),
+    Column("at", Integer, nullable=False),
+    _text("txn"),
+    _count("asked_at"),
+    _text("why"),
+    Index("partner_copy_by_state", "partner", "state"),
+    Index("partner_copy_by_study", "partner", "study"),
+    sqlite_with_rowid=False,
+)
+
+moving_window = Table(
+    "moving_window",
+    metadata,
+    Column("partner", Text, primary_key=True),
+    Column("part", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    _count("listed"),
+    sqlite_with_rowid=False,
+)
+
+moving_study = Table(
+    "moving_study",
+    metadata,
+    Column("partner", Text, primary_key=True),
+    Column("study", Text, primary_key=True),
+    _text("date"),
+    Column("told", Integer),
+    Column("state", Text, nullable=False),
+    _count("attempts"),
+    _count("due_at"),
+    _text("error"),
+    Index("moving_study_by_due", "partner", "state", "due_at"),
+    sqlite_with_rowid=False,
+)
+
+moving_series = Table(
+    "moving_series",
+    metadata,
+    Column("partner", Text, primary_key=True),
+    Column("study", Text, primary_key=True),
+    Column("series", Text, primary_key=True),
+    _text("modality"),
+    _count("there"),
+    _count("here"),
+    _count("bytes"),
+    _count("fetched"),
+    Column("state", Text, nullable=False),
+    _text("error"),
+    sqlite_with_rowid=False,
+)
+
+moving_difference = Table(
+    "moving_difference",
+    metadata,
+    Column("partner", Text, primary_key=True),
+    Column("study", Text, primary_key=True),
+    Column("series", Text, primary_key=True),
+    Column("instance", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    _text("why"),
+    sqlite_with_rowid=False,
+)
+
+role = Table(
+    "role",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("term", Integer, nullable=False),
+    _text("successors"),
+    _text("said_by"),
+    _text("stamp"),
+    _text("reason"),
+)
+
 DERIVED = (
     common_sum,
     common,
@@ -407,5 +612,6 @@ DERIVED = (
     merging,
     member_certificate,
     member,
+    role,
 )
 """What a rebuild clears and makes again, in an order that foreign keys allow."""

@@ -9,19 +9,30 @@ from typing import Any
 from sqlalchemy import Connection, Select, Update, delete
 
 from node.catalog import schema
+from node.catalog.alerts import Alerts
 from node.catalog.audit import AuditLedger
+from node.catalog.brakes import Brakes
 from node.catalog.conflicts import Conflicts
 from node.catalog.corrections import Corrections
 from node.catalog.cursors import Cursors
 from node.catalog.devices import DeviceList
 from node.catalog.digests import Digests
+from node.catalog.findings import Findings
 from node.catalog.forms import Forms
+from node.catalog.gauges import Gauges
+from node.catalog.holdings import Holdings
 from node.catalog.instances import Instances
 from node.catalog.jobs import Jobs
 from node.catalog.journal import Journal
 from node.catalog.members import MemberList
+from node.catalog.moving import MovingRows
+from node.catalog.partner_copies import PartnerCopies
+from node.catalog.partners import Partners
+from node.catalog.proofs import Proofs
 from node.catalog.quarantine import Quarantine
+from node.catalog.recalls import Recalls
 from node.catalog.replicas import Replicas
+from node.catalog.roles import Roles
 from node.catalog.rules import Rules
 from node.catalog.statement import Cursor, Statement
 from node.catalog.tickets import Tickets
@@ -42,21 +53,28 @@ class Unit:
     ```
     """
 
-    def __init__(self, connection: Connection, *, origin: SiteId, epoch: int, now: int) -> None:
+    def __init__(self, connection: Connection, *, origin: SiteId, now: int) -> None:
         """A unit on an open transaction.
 
         Args:
             connection: its transaction has begun; who began it ends it.
             origin: the site whose journal this is.
-            epoch: the site's current epoch.
             now: microseconds since 1970; one moment for the whole unit.
         """
         self.origin = origin
-        self.epoch = epoch
         self.now = now
         self.dialect = connection.dialect
         self._connection = connection
         self._cursor: Cursor = connection.connection.cursor()  # type: ignore[assignment]
+
+    @cached_property
+    def epoch(self) -> int:
+        """The site's current epoch, as the catalog says now: any process of the node may begin a new one."""
+        return self.journal.epoch()
+
+    def epoch_begun(self) -> None:
+        """The epoch is to be read again."""
+        self.__dict__.pop("epoch", None)
 
     def run(self, statement: Statement, /, **values: Any) -> Cursor:
         """Execute a statement and return the cursor with its rows."""
@@ -124,6 +142,11 @@ class Unit:
         return Rules(self)
 
     @cached_property
+    def roles(self) -> Roles:
+        """Which part each site plays."""
+        return Roles(self)
+
+    @cached_property
     def digests(self) -> Digests:
         """What this site and another one both hold, to be compared."""
         return Digests(self)
@@ -137,6 +160,11 @@ class Unit:
     def cursors(self) -> Cursors:
         """How far the journals of peers are read."""
         return Cursors(self)
+
+    @cached_property
+    def recalls(self) -> Recalls:
+        """What was taken back from peers of this site's own journal."""
+        return Recalls(self)
 
     @cached_property
     def members(self) -> MemberList:
@@ -154,6 +182,51 @@ class Unit:
         return Jobs(self)
 
     @cached_property
+    def partners(self) -> Partners:
+        """Foreign archives that are backed up into, or moved from."""
+        return Partners(self)
+
+    @cached_property
+    def partner_copies(self) -> PartnerCopies:
+        """What is known of the copies there."""
+        return PartnerCopies(self)
+
+    @cached_property
+    def moving(self) -> MovingRows:
+        """What is on its way from there to here."""
+        return MovingRows(self)
+
+    @cached_property
     def devices(self) -> DeviceList:
         """Who may call, and who knocked."""
         return DeviceList(self)
+
+    @cached_property
+    def findings(self) -> Findings:
+        """What is wrong."""
+        return Findings(self)
+
+    @cached_property
+    def proofs(self) -> Proofs:
+        """What was read back, and when."""
+        return Proofs(self)
+
+    @cached_property
+    def holdings(self) -> Holdings:
+        """What ought to be in the store."""
+        return Holdings(self)
+
+    @cached_property
+    def brakes(self) -> Brakes:
+        """What holds mass repair and mass deletion up."""
+        return Brakes(self)
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        """What persons are told of."""
+        return Alerts(self)
+
+    @cached_property
+    def gauges(self) -> Gauges:
+        """What was measured, now and then."""
+        return Gauges(self)

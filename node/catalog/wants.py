@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, desc, func, insert, select, update
+from sqlalchemy import and_, bindparam, delete, desc, exists, func, insert, or_, select, update
 
 from node.catalog import schema
 from node.catalog.statement import Statement
@@ -79,6 +79,29 @@ _ANY = Statement(
 )
 
 
+_UNLISTED = Statement(
+    select(*_COLUMNS)
+    .where(
+        ~exists().where(schema.instance.c.uid == _want.instance),
+        or_(
+            _want.wanted_at < bindparam("before"),
+            and_(_want.wanted_at == bindparam("before"), _want.digest > bindparam("after")),
+        ),
+    )
+    .order_by(desc(_want.wanted_at), _want.digest)
+    .limit(bindparam("many"))
+)
+_TOTAL = Statement(
+    select(_want.state, func.count(), func.coalesce(func.sum(_want.size), 0)).group_by(_want.state)
+)
+_TRIED = Statement(
+    select(func.count()).where(_want.state == WANTED, _want.attempts > 0, _want.due_at > bindparam("now"))
+)
+_ALL_LEFT = Statement(
+    select(*_COLUMNS, _want.error).order_by(desc(_want.wanted_at), _want.digest).limit(bindparam("many"))
+)
+
+
 class Wants:
     """What this site wants of others, and has not proved yet."""
 
@@ -120,6 +143,25 @@ class Wants:
     def any_due(self, holder: SiteId) -> bool:
         """Whether there is anything to fetch from a site now."""
         return self._unit.run(_ANY, holder=holder, now=self._unit.now).fetchone() is not None
+
+    def unlisted(self, many: int, last: Want | None = None) -> Sequence[Want]:
+        """What is wanted of instances that are not catalogued here yet, the newest first, after `last`."""
+        before, after = (last.wanted_at, last.digest) if last else (1 << 62, "")
+        rows = self._unit.run(_UNLISTED, before=before, after=after, many=many).fetchall()
+        return [_want_of(*row) for row in rows]
+
+    def total(self) -> dict[str, tuple[int, int]]:
+        """How many objects and bytes are wanted in all, by state."""
+        return {state: (count, size) for state, count, size in self._unit.run(_TOTAL).fetchall()}
+
+    def given_up_for_now(self) -> int:
+        """How many were asked for everywhere in vain, and are not due again yet."""
+        return int(self._unit.run(_TRIED, now=self._unit.now).fetchall()[0][0])
+
+    def left(self, many: int) -> Sequence[tuple[Want, str]]:
+        """What is still wanted, with why the last attempt failed; the newest first."""
+        rows = self._unit.run(_ALL_LEFT, many=many).fetchall()
+        return [(_want_of(*row[:-1]), row[-1]) for row in rows]
 
     def arrived(self, digest: Digest) -> None:
         """The bytes are in the store and have to be read back."""

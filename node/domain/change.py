@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from node.domain.chain import Head
 from node.domain.ids import SiteId
 
 
@@ -48,6 +49,10 @@ class Changes:
     """The end of that journal now."""
     terms: int
     """A number that changes when the origin's terms or rules do: gaps are worth asking for again."""
+    lost: Sequence[tuple[int, int]] = ()
+    """Ranges of numbers within this run that the origin itself has no more, since it was restored."""
+    anew: bool = False
+    """Whether these take the place of all that was read of that epoch from the first of them on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +66,17 @@ class News:
     terms: int
     metadata: int
     """Version of its metadata."""
+    at: int = 0
+    """The time by its clock; microseconds since 1970, 0 where it does not tell."""
     audit_head: int = 0
     audit_hash: str = ""
     reached: Mapping[str, int] = field(default_factory=dict)
     """How far it has read the journal of who asks, by epoch (`"1": 4711`)."""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """The hashes of the entries that it has reached: whose journal it is sees whether it is the same one."""
+    ends: Mapping[str, Head] = field(default_factory=dict)
+    """The ends of the earlier epochs of its own journal."""
+    recalled: Mapping[str, int] = field(default_factory=dict)
+    """How far it has taken back its own earlier epochs from who asks, since it was restored."""
     gaps: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
     """Entries of the journal of who asks that were withheld from it, by epoch; the first of them."""

@@ -16,6 +16,7 @@ NodeError
 │   │   └── TooLarge
 │   ├── Unidentified            kept in quarantine, not in the archive
 │   ├── Withdrawn
+│   ├── ReadOnly
 │   ├── LastCopy
 │   ├── Locked
 │   ├── Unknown
@@ -27,7 +28,10 @@ NodeError
 │   │   ├── UnknownCaller
 │   │   ├── UnknownMember
 │   │   ├── UnknownTicket
-│   │   └── UnknownDestination
+│   │   ├── UnknownAlert
+│   │   ├── UnknownDestination
+│   │   └── UnknownPartner
+│   ├── ForeignRefused
 │   └── AccessDenied
 │       ├── Unauthenticated
 │       │   ├── BadSignature
@@ -42,13 +46,18 @@ NodeError
 │   ├── TooBusy
 │   ├── IssuedBeforeStart
 │   ├── CopiesOwed
+│   ├── NoWholeCopy
+│   ├── BrakeTripped
+│   ├── NoticeUntold
 │   └── PeerUnreachable
 ├── Damaged                     opens a finding
 │   ├── BlobMissing
+│   ├── BlobUnreadable
 │   └── DigestMismatch
 └── Misconfigured               the node does not start, and says what to change
     ├── BadSetting
     ├── UnusableKey
+    ├── StoreAbsent
     ├── NotASite
     ├── AlreadyASite
     ├── AlreadyRunning
@@ -118,6 +127,10 @@ class Withdrawn(Rejected):
     """Instance {0} was withdrawn; `konzilium restore` takes that back."""
 
 
+class ReadOnly(Rejected):
+    """{0} is a backup, which takes nothing new and changes nothing; {1}."""
+
+
 class Locked(Rejected):
     """Study {0} may not be withdrawn before {1}."""
 
@@ -162,8 +175,20 @@ class UnknownTicket(Unknown):
     """The ticket {0} is not known here, or has expired; ask for a new one."""
 
 
+class UnknownAlert(Unknown):
+    """No alert called {0} is open; `konzilium alerts` shows those that are."""
+
+
 class UnknownDestination(Unknown):
     """{0} is not a known device, so its address is unknown; add it with `konzilium device add`."""
+
+
+class UnknownPartner(Unknown):
+    """{0} is not a partner; `konzilium partner list` shows those that are."""
+
+
+class ForeignRefused(Rejected):
+    """{0} refused what was asked of it: {1}."""
 
 
 class AccessDenied(Rejected):
@@ -225,6 +250,18 @@ class CopiesOwed(Unavailable):
     """{0} copies are not verified at their sites yet."""
 
 
+class NoWholeCopy(Unavailable):
+    """No member has proved a copy of {0} now; it is repaired as soon as one has."""
+
+
+class BrakeTripped(Unavailable):
+    """{0}, and a person has to look: {1}. See `konzilium brake` for how to go on."""
+
+
+class NoticeUntold(Unavailable):
+    """A notice could not be sent by {0}: {1}."""
+
+
 class PeerUnreachable(Unavailable):
     """{0} cannot be reached: {1}."""
 
@@ -235,6 +272,10 @@ class Damaged(NodeError):
 
 class BlobMissing(Damaged):
     """The bytes named {0} are not in the store."""
+
+
+class BlobUnreadable(Damaged):
+    """The bytes named {0} cannot be read from the disk: {1}."""
 
 
 class DigestMismatch(Damaged):
@@ -251,6 +292,10 @@ class BadSetting(Misconfigured):
 
 class UnusableKey(Misconfigured):
     """The key of this site cannot be used: {0}."""
+
+
+class StoreAbsent(Misconfigured):
+    """{0} is not the store of {1}: {2}; mount its disk, or write {1} into {0}/store if all of it is lost."""
 
 
 class NotASite(Misconfigured):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
 from node.domain.ids import Digest, InstanceUID, SeriesUID, SOPClassUID, StudyUID, TransferSyntaxUID
+from node.domain.query import Cell
 
 Chunk: TypeAlias = bytes | bytearray | memoryview
 """A run of bytes; a memoryview is valid only until the next chunk is asked for."""
@@ -81,3 +83,14 @@ class Quarantined:
     arrived_at: int
     state: str
     """`held`, then `released` or `discarded` by a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What is catalogued of an instance, without its bytes."""
+
+    instance: InstanceUID
+    digest: Digest
+    transfer_syntax: TransferSyntaxUID
+    attributes: Mapping[int, Cell]
+    """Values of the catalogued attributes of all levels, by tag."""

@@ -16,6 +16,7 @@ from typing import Self
 
 SECOND = 1_000_000
 """Microseconds."""
+HOUR = 3600 * SECOND
 _FIRST_PAUSE = 2 * SECOND
 _LONGEST_PAUSE = 3600 * SECOND
 _LONGEST_LOOK = 300 * SECOND
@@ -32,6 +33,16 @@ class Task(StrEnum):
     """Tell a device what became of its Storage Commitment request."""
     DROP = "drop"
     """A copy is being given up: it is vouched for to nobody."""
+    REPAIR = "repair"
+    """A copy was found damaged: read it again, and mend it from another one."""
+    GIVE_UP = "give up"
+    """Give up copies that a communication site has passed on."""
+    STEP_DOWN = "step down"
+    """Another site has taken the place of this one: begin anew as a read-only one."""
+    REBUILD = "rebuild"
+    """Look at everything, and make again what was lost of it."""
+    DRILL = "drill"
+    """Hold a drill on a scratch area, and write its report."""
     RECONSIDER = "reconsider"
     """Work out again which sites owe copies, after rules, terms or members have changed."""
 

@@ -81,3 +81,7 @@ class Contact:
     error: str = ""
     """Why the last attempt failed; empty after a success."""
     failed_at: int = 0
+    skew: int = 0
+    """How far its clock is ahead of ours, as the last heartbeat showed, in microseconds."""
+    rtt: int = 0
+    """How long that heartbeat took, in microseconds; 0 where we have not called it."""

@@ -52,13 +52,13 @@ class Home:
         return (fact.says["descriptor"], descriptor) if fact and descriptor else None
 
     def announcement(self, unit: Unit) -> Entry | None:
-        """The fact by which they were told."""
+        """The fact by which they were told: that of the highest version, as the others go by it, too."""
         own = [
             fact
             for fact in unit.journal.about(f"site {self.site}")
             if fact.kind is Fact.MEMBER and fact.origin == self.site
         ]
-        return own[-1] if own else None
+        return max(own, key=lambda fact: (_version(fact), fact.stamp), default=None)
 
     def announce(self, unit: Unit) -> str:
         """Tell the others how it is now, if they know it otherwise; the metadata that hold.
@@ -86,6 +86,12 @@ class Home:
             version=version,
             software=f"konzilium {__version__}",
         )
+
+
+def _version(announcement: Entry) -> int:
+    """The version of the metadata that were announced; the later ones of two are the valid ones."""
+    descriptor = read(announcement.says["descriptor"])
+    return descriptor.version if descriptor else 0
 
 
 @lru_cache(maxsize=512)

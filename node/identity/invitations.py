@@ -81,9 +81,10 @@ class Invitations:
         *,
         lifetime: float = LIFETIME,
         url: str | None = None,
-        export: Terms = EVERYTHING,
-        accept: Terms = EVERYTHING,
+        export: Terms | None = None,
+        accept: Terms | None = None,
         confirmed: bool = False,
+        returning: bool = False,
     ) -> Invited:
         """Make out an invitation for one site.
 
@@ -92,9 +93,11 @@ class Invitations:
             site: the name that it has to have.
             lifetime: seconds for which the invitation is good.
             url: where it can call this site, if that is not where others call it.
-            export: what this site will give it.
-            accept: what this site will take from it.
+            export: what this site will give it; everything if not said, or as before for one that returns.
+            accept: what this site will take from it; the same.
             confirmed: whether it is active as soon as it has joined, without somebody here confirming it.
+            returning: whether it is a member that has lost its folder and comes back under its name: it may
+                show a new key then, and those that it showed before are not trusted any more.
 
         Raises:
             Forbidden: the principal may not administer.
@@ -118,14 +121,18 @@ class Invitations:
         options = {
             "salt": self._random(32).hex(),
             "pins": pins_of(draft),
-            "export": export.told(),
-            "accept": accept.told(),
+            "export": None if export is None else export.told(),
+            "accept": None if accept is None else accept.told(),
             "confirmed": confirmed,
+            "returning": returning,
             "by": [principal.kind, principal.name],
         }
 
         def put(unit: Unit) -> Token:
-            _demand_stranger(unit, site)
+            if returning:
+                _demand_known(unit, site)
+            else:
+                _demand_stranger(unit, site)
             self._home.announce(unit)
             token = replace(draft, expires_at=unit.now + int(lifetime * _SECOND))
             unit.members.invite(_invitation(token, code, options))
@@ -211,14 +218,17 @@ class Invitations:
     def _enrol(self, unit: Unit, invitation: Invitation, metadata: str, descriptor: Descriptor) -> Member:
         """Make the joiner a member, on the terms of its invitation."""
         site, options = invitation.site, invitation.options
+        before = unit.members.find(site) if options.get("returning") else None
         kind, name = options["by"]
         by = Principal(kind=Kind(kind), name=name, site=self._home.site)
         unit.members.save_invitation(replace(invitation, state=USED, attempts=0))
         come_back(unit, by)
         unit.journal.append(Fact.MEMBER, {"site": site, "descriptor": metadata})
         standing = Standing.ACTIVE if options["confirmed"] else Standing.WAITING
-        state_standing(unit, by, site, standing, f"joined with invitation {invitation.id}")
-        export, accept = Terms.read(options["export"]), Terms.read(options["accept"])
+        how = "came back" if before else "joined"
+        state_standing(unit, by, site, standing, f"{how} with invitation {invitation.id}")
+        export = _terms(options["export"], before.export if before else EVERYTHING)
+        accept = _terms(options["accept"], before.accept if before else EVERYTHING)
         state_consent(unit, by, site, export=export, accept=accept)
         shown = ", ".join(known(pem).fingerprint for pem in descriptor.certificates)
         record(unit, by, f"member {site} shows {shown}")
@@ -287,6 +297,18 @@ def _good(unit: Unit, name: str) -> Invitation:
     return found
 
 
+def _terms(said: Any, otherwise: Terms) -> Terms:
+    return otherwise if said is None else Terms.read(said)
+
+
+def _demand_known(unit: Unit, site: SiteId) -> None:
+    """Insist that a site that is said to return was a member."""
+    if site == unit.origin:
+        raise Rejected("a site cannot invite itself")
+    if unit.members.find(site) is None:
+        raise Rejected(f"{site} was no member here; invite it without --returning")
+
+
 def _demand_stranger(unit: Unit, site: SiteId) -> None:
     """Insist that the site is not one with which this one exchanges already."""
     member = unit.members.find(site)
@@ -295,6 +317,6 @@ def _demand_stranger(unit: Unit, site: SiteId) -> None:
     if has_left(unit):
         return
     if member is not None and member.is_active:
-        raise Rejected(f"{site} is a member already; to give it new keys, revoke it first")
+        raise Rejected(f"{site} is a member already; if it has lost its folder, invite it with --returning")
     if member is not None and member.standing is Standing.SUSPENDED:
         raise Rejected(f"{site} is a member that is suspended; say `konzilium resume` or `konzilium revoke`")

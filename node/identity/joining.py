@@ -121,6 +121,7 @@ class Joining:
         *,
         export: Terms = EVERYTHING,
         accept: Terms = EVERYTHING,
+        returning: bool = False,
     ) -> Member:
         """Make the inviter a member here, and learn from it who else is one.
 
@@ -131,6 +132,8 @@ class Joining:
             welcome: what it answered to the application.
             export: what this site will give it.
             accept: what this site will take from it.
+            returning: whether this site was a member before and has lost its memory: what it had said of
+                terms comes back with its journal, and nothing is said of them now.
 
         Raises:
             Forbidden: the principal may not administer.
@@ -145,7 +148,8 @@ class Joining:
             unit.journal.append(Fact.MEMBER, {"site": site, "descriptor": welcome.metadata})
             reason = f"invited this site with invitation {attempt.token.invitation}"
             state_standing(unit, principal, site, Standing.ACTIVE, reason)
-            state_consent(unit, principal, site, export=export, accept=accept)
+            if not returning:
+                state_consent(unit, principal, site, export=export, accept=accept)
             shown = ", ".join(known(pem).fingerprint for pem in descriptor.certificates)
             record(unit, principal, f"member {site} shows {shown}")
             _learn(unit, welcome.facts, descriptor)

@@ -42,11 +42,13 @@ class Fact(StrEnum):
     """What this site decided about a member."""
     CONSENT = "consent"
     """What this site gives a member and takes from it."""
+    ROLE = "role"
+    """Which part this site plays, or that it takes the place of another one."""
 
 
 LOCAL = frozenset({Fact.QUARANTINE, Fact.SETTLE, Fact.RULE})
 """Facts that concern no other site."""
-FEDERATION = frozenset({Fact.MEMBER, Fact.STANDING, Fact.CONSENT})
+FEDERATION = frozenset({Fact.MEMBER, Fact.STANDING, Fact.CONSENT, Fact.ROLE})
 """Facts that every member is told."""
 
 
@@ -69,6 +71,7 @@ _SUBJECTS: dict[Fact, Callable[[Mapping[str, Any]], str]] = {
     Fact.MEMBER: lambda says: f"site {says['site']}",
     Fact.STANDING: lambda says: f"site {says['site']}",
     Fact.CONSENT: lambda says: f"site {says['site']}",
+    Fact.ROLE: lambda says: f"site {says['site']}",
     Fact.RULE: lambda says: f"rule {says['name']}",
     Fact.QUARANTINE: lambda says: says["digest"],
     Fact.SETTLE: lambda says: says["digest"],
@@ -84,6 +87,7 @@ def subject_of(kind: Fact, says: Mapping[str, Any]) -> str:
     lock, correct (study)         the Study Instance UID
     correct (patient), merge      issuer and Patient ID
     member, standing, consent     the site
+    role                          the site
     ```
     """
     return _SUBJECTS[kind](says)

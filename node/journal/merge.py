@@ -128,10 +128,13 @@ def _is_locked(retraction: Entry, locks: Sequence[Entry]) -> bool:
 
 def knew(fact: Entry, other: Entry) -> bool:
     """Whether the site that stated `fact` had read `other` by then."""
-    if fact.origin == other.origin:
-        return (fact.epoch, fact.seq) > (other.epoch, other.seq)
     seen: Mapping[str, int] = fact.says.get("seen", {})
-    return seen.get(f"{other.origin}/{other.epoch}", 0) >= other.seq
+    place = f"{other.origin}/{other.epoch}"
+    if fact.origin != other.origin:
+        return seen.get(place, 0) >= other.seq
+    if fact.epoch > other.epoch and place in seen:  # stated again, after the site had lost its memory
+        return seen[place] >= other.seq
+    return (fact.epoch, fact.seq) > (other.epoch, other.seq)
 
 
 def locked_until(locks: Iterable[Entry]) -> int:

@@ -8,12 +8,14 @@ from typing import Any
 from node.domain.errors import MalformedMessage, Rejected
 from node.domain.ids import Digest, InstanceUID, SiteId, StudyUID, TransferSyntaxUID
 from node.domain.member import Standing
+from node.domain.role import Role
 from node.domain.rule import Terms
 from node.journal.entry import Entry, Fact
 
 LONGEST = 4096
 """Characters of a text in a fact."""
 LONGEST_DESCRIPTOR = 65536
+MOST_SUCCESSORS = 64
 LATEST = 10**16
 """Microseconds since 1970: stamps have sixteen digits."""
 
@@ -141,6 +143,18 @@ def _consent(says: Says) -> None:
     Terms.read(says["accept"])
 
 
+def _role(says: Says) -> None:
+    _decided(says)
+    SiteId(says["site"])
+    Role(says["role"])
+    _whole(says["term"])
+    _text(says["of"], 128)
+    _text(says["after"], 128)
+    _demand(isinstance(says["successors"], list) and len(says["successors"]) <= MOST_SUCCESSORS)
+    for site in says["successors"]:
+        SiteId(site)
+
+
 def _of_its_own(says: Says) -> None:
     """Facts that concern one site alone come in from nowhere."""
     raise ValueError
@@ -157,6 +171,7 @@ _SHAPES: dict[Fact, Callable[[Says], None]] = {
     Fact.MEMBER: _member,
     Fact.STANDING: _standing,
     Fact.CONSENT: _consent,
+    Fact.ROLE: _role,
     Fact.RULE: _of_its_own,
     Fact.QUARANTINE: _of_its_own,
     Fact.SETTLE: _of_its_own,

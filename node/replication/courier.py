@@ -22,11 +22,13 @@ from dataclasses import replace
 from node.blobs.store import BlobStore
 from node.catalog.catalog import Catalog
 from node.catalog.unit import Unit
+from node.domain.chain import Head
 from node.domain.change import Cursor, News
-from node.domain.errors import NodeError, PeerUnreachable
+from node.domain.errors import Damaged, LinkSuspended, NodeError, PeerUnreachable
 from node.domain.ids import SiteId
 from node.domain.job import SECOND
 from node.domain.member import Member
+from node.replication.entries import agreement
 from node.replication.fetching import Fetching
 from node.replication.habits import Habits
 from node.replication.intake import Intake, without
@@ -77,7 +79,7 @@ class Courier:
         self._habits = habits or Habits()
         self._fetching = Fetching(site, catalog, intake, self._habits)
         self._pushing = Pushing(catalog, blobs, service, self._habits)
-        self._told = -1
+        self._told = (0, -1)
         self._spoke_at = 0
         self._pause = 0.0
         self._open: tuple[AbstractContextManager[Peer], Peer] | None = None
@@ -110,14 +112,44 @@ class Courier:
             self.close()
             return False
         peer = self._peer()
-        answer = peer.heartbeat(news)
-        self._heard(answer, news)
-        more = self._facts(peer, answer)
-        self._fill_gaps(peer, member, answer)
+        more = self._tell_and_read(peer, member, news)
         more |= self._fetching.fetch(peer)
         if self._habits.only_calls:
-            more |= self._pushing.push(peer, member, answer)
+            more |= self._pushing.put(peer)
         return more
+
+    def catch_up(self) -> None:
+        """Exchange facts until the other site's journal is read to its end; bytes are left to others.
+
+        Raises:
+            NodeError: the other site could not be reached, or refused; nothing is lost.
+        """
+        more = True
+        while more:
+            with self._catalog.reading() as unit:
+                member = unit.members.find(self._site)
+                news = self._service.news(unit, self._site)
+            if member is None or not member.is_active:
+                raise LinkSuspended(news.site, self._site)
+            more = self._tell_and_read(self._peer(), member, news, trusting=True)
+
+    def _tell_and_read(self, peer: Peer, member: Member, news: News, *, trusting: bool = False) -> bool:
+        """Exchange news and facts; whether any came, or went where only we can call."""
+        answer = peer.heartbeat(news)
+        self._heard(answer, news)
+        more = self._own(peer, answer, trusting=trusting)
+        more |= self._facts(peer, answer)
+        self._fill_gaps(peer, news, answer)
+        if self._habits.only_calls:
+            more |= self._pushing.offer(peer, member, answer)
+        return more
+
+    def _own(self, peer: Peer, answer: News, *, trusting: bool) -> bool:
+        """Take back what it has of our own journal, if this site was restored; whether it just noticed."""
+        noticed = self._intake.epochs.notice(self._site, answer)
+        here = self._intake.epochs.recall(peer, answer, trusting=trusting)
+        self._intake.arrived(self._site, here)
+        return noticed
 
     def _turn(self) -> float:
         """One turn of the loop; how many seconds to wait before the next."""
@@ -157,12 +189,12 @@ class Courier:
             member, contact = unit.members.find(self._site), unit.members.contact(self._site)
             if member is None or not member.is_active or member.url is None:
                 return False
-            rested = unit.now - contact.failed_at >= self._pause * SECOND
+            rested = not _is_within(self._pause, contact.failed_at, unit.now)
             if self._pause and not rested and contact.heard_at <= contact.failed_at:
                 return False
-            silent = unit.now - self._spoke_at >= self._habits.heartbeat * SECOND
+            silent = not _is_within(self._habits.heartbeat, self._spoke_at, unit.now)
             behind = contact.head > unit.cursors.find(self._site, contact.epoch).seq
-            untold = unit.journal.head().seq != self._told
+            untold = (unit.epoch, unit.journal.head().seq) != self._told
             return silent or behind or untold or bool(self._fetching.next(unit, 1))
 
     def _peer(self) -> Peer:
@@ -173,12 +205,21 @@ class Courier:
 
     def _heard(self, answer: News, told: News) -> None:
         """Note that the other site has answered."""
-        self._told = told.head
+        self._told = told.epoch, told.head
+        with self._catalog.reading() as unit:
+            skew, rtt = clocks(told.at, answer.at, unit.now)
 
         def note(unit: Unit) -> None:
             known = unit.members.contact(self._site)
             heard = replace(
-                known, heard_at=unit.now, head=answer.head, epoch=answer.epoch, error="", failed_at=0
+                known,
+                heard_at=unit.now,
+                head=answer.head,
+                epoch=answer.epoch,
+                error="",
+                failed_at=0,
+                skew=skew,
+                rtt=rtt,
             )
             unit.members.save_contact(heard, heads_of(answer))
             self._spoke_at = unit.now
@@ -186,12 +227,21 @@ class Courier:
         self._catalog.perform(note)
 
     def _facts(self, peer: Peer, answer: News) -> bool:
-        """Stage A: read its journal up to its head; whether anything came."""
+        """Stage A: read its journal up to its ends; whether anything came.
+
+        The current epoch comes first: what its site had to state again is here before it goes elsewhere.
+        """
+        came = self._read(peer, answer.epoch, answer.head)
+        for epoch, end in sorted(answer.ends.items(), key=lambda item: int(item[0]), reverse=True):
+            came |= self._ended(peer, answer, int(epoch), end)
+        return came
+
+    def _read(self, peer: Peer, epoch: int, head: int) -> bool:
         with self._catalog.reading() as unit:
-            reached = unit.cursors.find(self._site, answer.epoch).seq
+            reached = unit.cursors.find(self._site, epoch).seq
         came = False
-        while reached < answer.head:
-            after = Cursor(origin=self._site, epoch=answer.epoch, seq=reached)
+        while reached < head:
+            after = Cursor(origin=self._site, epoch=epoch, seq=reached)
             changes = peer.changes(after, LONGEST_PAGE)
             before, reached = reached, self._intake.take(changes).seq
             if reached == before:
@@ -199,13 +249,33 @@ class Courier:
             came = True
         return came
 
-    def _fill_gaps(self, peer: Peer, member: Member, answer: News) -> None:
+    def _ended(self, peer: Peer, answer: News, epoch: int, end: Head) -> bool:
+        """Read an epoch that the other site has ended; where we had read another branch, in its place."""
+        with self._catalog.reading() as unit:
+            reached = unit.cursors.find(self._site, epoch)
+            kept = unit.journal.end(self._site, epoch).seq
+        if reached == end:
+            return False
+        is_recalled = answer.recalled.get(str(epoch), 0) >= reached.seq
+        try:
+            if reached.seq < end.seq:
+                return self._read(peer, epoch, end.seq)
+        except Damaged:
+            log.info("an ended epoch goes on otherwise than it was read", extra={"peer": self._site})
+        if is_recalled:
+            same = agreement(self._catalog, peer, self._site, epoch, min(kept, end.seq))
+            after = Cursor(origin=self._site, epoch=epoch, seq=same)
+            self._intake.take(replace(peer.changes(after, LONGEST_PAGE), anew=True))
+            self._read(peer, epoch, end.seq)
+        return is_recalled
+
+    def _fill_gaps(self, peer: Peer, told: News, answer: News) -> None:
         """Ask again for what was withheld, or not wanted, when the terms of either side have changed."""
         with self._catalog.reading() as unit:
             contact = unit.members.contact(self._site)
             epochs = unit.cursors.all(self._site)
             gaps = {epoch: unit.cursors.gaps(self._site, epoch) for epoch in epochs}
-        terms = _terms(member, answer)
+        terms = _terms(told, answer)
         if terms == contact.terms:
             return
         for epoch, ranges in gaps.items():
@@ -229,6 +299,26 @@ class Courier:
             left = [(max(first, last + 1), end) for first, end in left if end > last]
 
 
-def _terms(member: Member, answer: News) -> int:
-    """A number for the terms of both sides: what they give us, and what we accept."""
-    return zlib.crc32(f"{answer.epoch} {answer.terms} {member.accept.told()}".encode())
+def clocks(called: int, told: int, heard: int) -> tuple[int, int]:
+    """How far another site's clock is ahead of ours, and how long the call took, in microseconds.
+
+    It told its time somewhere between the call and its answer: halfway, give or take half of the call.
+
+    Args:
+        called: when we called, by our clock.
+        told: the time that it told; 0 for none.
+        heard: when it had answered, by our clock.
+    """
+    if not told or heard < called:
+        return 0, 0
+    return told - (called + heard) // 2, max(heard - called, 1)
+
+
+def _is_within(seconds: float, moment: int, now: int) -> bool:
+    """Whether a moment was within the last seconds; one ahead of a clock that was put back is long ago."""
+    return 0 <= now - moment < seconds * SECOND
+
+
+def _terms(told: News, answer: News) -> int:
+    """A number for the terms of both sides: each of theirs grows, so that going back is a change, too."""
+    return zlib.crc32(f"{answer.epoch} {answer.terms} {told.epoch} {told.terms}".encode())

@@ -12,13 +12,14 @@ crash between them leaves bytes that nobody counts on, never a copy that is clai
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from node.archive.gate import Gate, deed_of
 from node.audit.record import Event
 from node.blobs.store import BlobStore
 from node.catalog.catalog import Catalog
 from node.catalog.unit import Unit
-from node.domain.errors import LastCopy, NodeError, Unknown
+from node.domain.errors import BrakeTripped, LastCopy, NodeError, Unknown
 from node.domain.ids import Digest, InstanceUID, SiteId
 from node.domain.job import SECOND, Task
 from node.domain.principal import Action, Principal
@@ -30,17 +31,33 @@ DROP_LEASE = 600 * SECOND
 """How long a mark stands that was left behind by a crash."""
 
 
+class Brake(Protocol):
+    """Stops the giving up of many copies (see `node.recovery.brake`)."""
+
+    def demand_deletion(self, unit: Unit, many: int = 1) -> None:
+        """Let copies be given up within the unit that does so, or raise `BrakeTripped`."""
+        ...
+
+    def note(self, error: BrakeTripped) -> None:
+        """Remember that it was stopped, in a unit of its own."""
+        ...
+
+
 class Dropping:
     """Gives up copies of this site."""
 
-    def __init__(self, catalog: Catalog, blobs: BlobStore, peers: Peers) -> None:
+    def __init__(
+        self, catalog: Catalog, blobs: BlobStore, peers: Peers, *, brake: Brake | None = None
+    ) -> None:
         """The copies of one site.
 
         Args:
             catalog: where they are listed.
             blobs: where they are.
             peers: the sites that may have others.
+            brake: asked before each; none where a site gives up everything by its role.
         """
+        self._brake = brake
         self._catalog = catalog
         self._blobs = blobs
         self._peers = peers
@@ -53,6 +70,7 @@ class Dropping:
             Forbidden: the policy says no.
             Unknown: these bytes are not archived here.
             LastCopy: no other site has proved a copy now.
+            BrakeTripped: too many were given up within a day; a person has to look first.
         """
         self._gate.demand(principal, Action.ADMINISTER)
         uid, holders = self._catalog.perform(lambda unit: _mark(unit, digest))
@@ -64,6 +82,10 @@ class Dropping:
                 if unit.forms.holder_of(digest) is None:
                     self._blobs.remove(digest)
             return keeper
+        except BrakeTripped as error:
+            if self._brake is not None:
+                self._brake.note(error)
+            raise
         finally:
             self._catalog.perform(lambda unit: unit.jobs.done(Task.DROP, digest))
 
@@ -85,8 +107,10 @@ class Dropping:
         shown = unit.forms.shown(uid)
         if shown is None or shown[0] != digest:
             raise Unknown(digest)
+        if self._brake is not None:
+            self._brake.demand_deletion(unit)
         unit.instances.set_held(uid, held=False)
-        unit.journal.append(Fact.COPIES, {"of": keeper, "verified": [], "gone": [digest]})
+        unit.journal.append(Fact.COPIES, {"of": keeper, "verified": [], "gone": [digest], "given_up": True})
         what = f"copy of {uid} given up; {keeper} has proved its own"
         unit.audit.append(deed_of(principal, Event.SETTLED, what=what))
 

@@ -10,6 +10,7 @@ from node.blobs.store import BlobStore
 from node.catalog.unit import Unit
 from node.domain.ids import Digest, InstanceUID, SiteId
 from node.domain.replica import CopyState, Replica
+from node.identity.roles import hear_roles
 from node.journal.entry import FEDERATION, Entry, Fact
 
 DeriveMember = Callable[[Unit, SiteId], object]
@@ -41,8 +42,17 @@ class Effects:
                 self._copies(unit, entry)
             case Fact.RETRACT | Fact.LOCK | Fact.CORRECT | Fact.MERGE:
                 follow(unit, self._blobs, entry)
+            case Fact.ROLE:
+                hear_roles(unit)
             case kind if kind in FEDERATION:
                 self._derive_member(unit, SiteId.trusted(says["site"]))
+
+    def undo(self, unit: Unit, entry: Entry) -> None:
+        """Bring the rows in line after a fact was taken out of the journal, or stands elsewhere in it."""
+        if entry.kind is Fact.INSTANCE:
+            derive(unit, self._blobs, InstanceUID.trusted(entry.says["uid"]))
+        elif entry.kind is not Fact.COPIES:
+            self.apply(unit, entry)
 
     def _instance(self, unit: Unit, entry: Entry) -> None:
         """Another site has admitted bytes: it holds them, and they may be the earliest form."""
@@ -51,7 +61,8 @@ class Effects:
         unit.replicas.name(digest, uid, says["size"])
         known = unit.replicas.state(digest, entry.origin)
         is_back = known is not None and known[0] is CopyState.GONE and known[1] <= entry.at
-        if entry.origin != unit.origin and (known is None or is_back):
+        is_owed = known is not None and known[0] is CopyState.OWED
+        if entry.origin != unit.origin and (known is None or is_owed or is_back):
             unit.replicas.put(
                 Replica(
                     instance=uid,

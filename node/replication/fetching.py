@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
+from node.archive.derive import state_of
 from node.catalog.catalog import Catalog
 from node.catalog.unit import Unit
 from node.domain.ids import Digest, SiteId
@@ -19,6 +20,7 @@ from node.domain.job import SECOND
 from node.domain.replica import CopyState, Urgency, Want
 from node.replication.habits import Habits
 from node.replication.intake import Intake
+from node.replication.nearness import is_failing, nearest_first
 from node.replication.peer import Peer, TicketGrant
 
 BYTES_SECONDS = 5.0
@@ -72,7 +74,7 @@ class Fetching:
         under_way = {want.digest for pack in flying for want in pack}
         with self._catalog.reading() as unit:
             wants = self.next(unit, self._habits.batch + len(under_way))
-        wants = [want for want in wants if want.digest not in under_way]
+        wants = self._intake.without_stored(self._site, [w for w in wants if w.digest not in under_way])
         if not wants:
             return {}
         grant = peer.prepare_to_get([want.digest for want in wants])
@@ -105,12 +107,16 @@ class Fetching:
     def _absent(self, want: Want) -> None:
         """The other site does not have these bytes, or they are damaged there: ask who else has them.
 
-        All others that say so are asked in turn, at once; after the last one there is a pause.
+        All others that say so are asked in turn, at once, those that answer first; after the last one there
+        is a pause. What a person has withdrawn is given by nobody, and not wanted any more.
         """
 
         def note(unit: Unit) -> None:
-            others = _others(unit, want.digest, self._site)
-            behind = [site for site in others if site > self._site]
+            if state_of(unit, want.instance).withdrawn:
+                unit.wants.drop(want.digest)
+                return
+            others = sorted(_others(unit, want.digest, self._site), key=lambda one: _turn(unit, one))
+            behind = [site for site in others if _turn(unit, site) > _turn(unit, self._site)]
             if others and not behind:
                 unit.wants.ask(want.digest, others[0])
             unit.wants.failed(want.digest, f"{self._site} does not give it", pause=ABSENT)
@@ -136,9 +142,14 @@ class Fetching:
     def ask_elsewhere(self, unit: Unit) -> None:
         """Ask other sites for what this one does not answer about, where they have it, too."""
         for want in unit.wants.next(self._site, self._habits.batch):
-            others = _others(unit, want.digest, self._site)
+            others = nearest_first(unit, _others(unit, want.digest, self._site))
             if others:
                 unit.wants.ask(want.digest, others[0])
+
+
+def _turn(unit: Unit, site: SiteId) -> tuple[bool, SiteId]:
+    """Where a site stands when all are asked in turn: an order that is the same from one to the next."""
+    return is_failing(unit, site), site
 
 
 def _others(unit: Unit, digest: Digest, asked: SiteId) -> list[SiteId]:

@@ -13,12 +13,14 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
+from node.archive import owing
 from node.archive.derive import derive, state_of
 from node.archive.identity import Identified
 from node.archive.reading import read_back
 from node.audit.record import Deed, Event
 from node.blobs.store import BlobStore
 from node.catalog.catalog import Catalog
+from node.catalog.cursors import joined
 from node.catalog.forms import StoredForm
 from node.catalog.unit import Unit
 from node.catalog.wants import ARRIVED
@@ -30,9 +32,10 @@ from node.domain.job import SECOND
 from node.domain.member import Member
 from node.domain.replica import Urgency, Want
 from node.domain.rule import Traits
-from node.journal.entry import LOCAL, Entry, Fact, follow
-from node.journal.shape import demand_shape
+from node.journal.entry import LOCAL, Entry, Fact
 from node.replication.effects import Effects
+from node.replication.entries import read_entry
+from node.replication.epochs import Epochs
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,8 @@ class Intake:
         self._catalog = catalog
         self._blobs = blobs
         self._effects = effects
+        self.epochs = Epochs(catalog, blobs, effects)
+        """What becomes of this site's own journal when the site was restored."""
 
     def take(self, changes: Changes) -> Head:
         """Take in entries of another site's journal, from where its cursor stands.
@@ -76,6 +81,9 @@ class Intake:
             head = unit.cursors.find(changes.origin, changes.epoch)
             gaps = unit.cursors.gaps(changes.origin, changes.epoch)
             before = len(gaps)
+            if changes.anew:
+                head, gaps = self._rewound(unit, changes, gaps)
+                before = -1
             for told in changes.entries:
                 if told.seq > head.seq:
                     head = self._one(unit, member, changes, told, head, gaps)
@@ -83,6 +91,30 @@ class Intake:
             if len(gaps) != before:
                 unit.cursors.set_gaps(changes.origin, changes.epoch, gaps)
         return head
+
+    def _rewound(
+        self, unit: Unit, changes: Changes, gaps: Sequence[tuple[int, int]]
+    ) -> tuple[Head, list[tuple[int, int]]]:
+        """Forget what was read of an epoch that its site has ended, from where other entries come.
+
+        What the entries say that go has been stated again by their site, so that nothing changes by this but
+        the place where it stands.
+        """
+        origin, epoch, entries = changes.origin, changes.epoch, changes.entries
+        first = min([*(told.seq for told in entries[:1]), *(low for low, _ in changes.lost[:1])], default=0)
+        after = first - 1 if first else changes.head
+        kept = unit.journal.at(origin, epoch, after)
+        is_next = bool(entries) and entries[0].seq == after + 1
+        told = entries[0].previous if is_next else Head().hash
+        before = kept.hash if kept is not None else told
+        if epoch >= unit.members.contact(origin).epoch or (is_next and before != told):
+            raise Damaged(f"entry {after + 1} of {origin}/{epoch} does not follow what was read before")
+        reached = unit.cursors.find(origin, epoch).seq
+        for entry in unit.journal.drop(origin, epoch, after, reached):
+            self._effects.undo(unit, entry)
+        log.warning("an epoch is read again", extra={"peer": origin, "epoch": epoch, "after": after})
+        left = without(gaps, [(after + 1, max(reached, after + 1))])
+        return Head(seq=after, hash=before), left
 
     def fill(self, changes: Changes, asked: Sequence[tuple[int, int]]) -> None:
         """Take in entries that were withheld before, and shrink the gaps that were asked for.
@@ -103,6 +135,8 @@ class Intake:
                     gaps.append((told.seq, told.seq))
                 else:
                     self._late(unit, member, changes, told, gaps)
+            heard = [(told.seq, told.seq) for told in changes.entries]
+            gaps += without(answered, joined(heard))
             unit.cursors.set_gaps(changes.origin, changes.epoch, gaps)
 
     def _one(
@@ -114,13 +148,17 @@ class Intake:
         head: Head,
         gaps: list[tuple[int, int]],
     ) -> Head:
-        """Take in the entry that follows the head."""
+        """Take in the entry that follows the head, or what the origin has lost of its own."""
+        missing = (head.seq + 1, told.seq - 1)
+        if told.seq > head.seq + 1 and not without([missing], changes.lost):
+            gaps.append(missing)
+            head = Head(seq=told.seq - 1, hash=told.previous)
         if told.seq != head.seq + 1 or told.previous != head.hash:
             raise Damaged(f"entry {told.seq} of {changes.origin}/{changes.epoch} does not follow {head.seq}")
         if told.withheld:
             gaps.append((told.seq, told.seq))
             return Head(seq=told.seq, hash=told.hash)
-        entry = _entry(changes, told, head)
+        entry = read_entry(changes, told, head)
         self._keep(unit, member, entry, told, gaps)
         return Head(seq=entry.seq, hash=entry.hash)
 
@@ -128,7 +166,7 @@ class Intake:
         self, unit: Unit, member: Member, changes: Changes, told: Told, gaps: list[tuple[int, int]]
     ) -> None:
         """Take in an entry that was withheld before."""
-        entry = _entry(changes, told, Head(seq=told.seq - 1, hash=told.previous))
+        entry = read_entry(changes, told, Head(seq=told.seq - 1, hash=told.previous))
         following = unit.journal.at(entry.origin, entry.epoch, entry.seq + 1)
         if following is not None and following.previous != entry.hash:
             raise Damaged(f"entry {entry.seq} of {entry.origin}/{entry.epoch} is not the one withheld")
@@ -157,6 +195,10 @@ class Intake:
         if not (owed and member.accept.allow(_traits(entry), now=unit.now)):
             return False
         state = state_of(unit, uid)
+        if urgency > Urgency.NEW:
+            unit.recalls.take_again(digest)
+        elif unit.recalls.is_given_up(digest):
+            return True
         is_here = unit.forms.holder_of(digest) is not None
         if digest in state.folded or (state.withdrawn and not is_here):
             return True
@@ -191,6 +233,13 @@ class Intake:
         if not read:
             return ()
         return self._catalog.perform(lambda unit: self._catalogue(unit, holder, read))
+
+    def without_stored(self, holder: SiteId, wants: Sequence[Want]) -> list[Want]:
+        """Catalogue what is wanted and in the store already; what is left to be fetched."""
+        stored = {want.digest for want in wants if self._is_stored(want.digest)}
+        if stored:
+            self.arrived(holder, [want.digest for want in wants if want.digest in stored])
+        return [want for want in wants if want.digest not in stored]
 
     def _catalogue(
         self, unit: Unit, holder: SiteId, read: Sequence[tuple[Digest, int, Identified]]
@@ -227,6 +276,11 @@ class Intake:
                     stamp=facts[0].stamp,
                 )
             )
+            if facts[0].origin == unit.origin:
+                owing.settle(unit, uid)
+            return
+        if self._filled(unit, digest, size, identified):
+            derive(unit, self._blobs, uid)
             return
         source = next((fact.says["source"] for fact in facts if fact.says.get("digest") == digest), "")
         form = StoredForm(
@@ -239,26 +293,54 @@ class Intake:
         )
         derive(unit, self._blobs, uid, (form, identified))
 
+    def _filled(self, unit: Unit, digest: Digest, size: int, identified: Identified) -> bool:
+        """Let bytes tell the row that was described before they came; whether there is one."""
+        uid = identified.offer.instance
+        if unit.instances.digest(uid) != digest or unit.instances.is_held(uid):
+            return False
+        state = state_of(unit, uid)
+        if state.withdrawn or not state.staying or state.staying[0].digest != digest:
+            return False
+        form = state.staying[0]
+        arrival = identified.arrival(
+            digest=digest, size=size, source=form.source, at=unit.now, stamp=form.stamp
+        )
+        return unit.instances.fill(arrival)
+
+    def _is_stored(self, digest: Digest) -> bool:
+        """Whether bytes are in the store, whole: those that are damaged are fetched anew."""
+        if self._blobs.size(digest) is None:
+            return False
+        try:
+            self._blobs.verify(digest)
+        except NodeError:
+            return False
+        return True
+
     def prove(self, many: int, *, stop: Callable[[], bool] = lambda: False) -> int:
         """Read back what has arrived, and tell the federation which copies are proved.
 
         Returns:
-            How many were read.
+            How many were read; not those that the store cannot read at all now, which stay as they are.
         """
         with self._catalog.reading() as unit:
             waiting = unit.wants.to_prove(min(many, LONGEST_FACT))
         proved: list[Want] = []
+        refused = 0
         for want in waiting:
             if stop():
                 break
             try:
                 self._blobs.verify(want.digest)
                 proved.append(want)
-            except NodeError as error:
+            except Damaged as error:
                 self._refuse(want.digest, error)
+                refused += 1
+            except NodeError as error:
+                log.warning("a copy cannot be read now", extra={"digest": want.digest, "error": str(error)})
         if proved:
             self._catalog.perform(lambda unit: self._tell(unit, proved))
-        return len(waiting)
+        return len(proved) + refused
 
     def _tell(self, unit: Unit, proved: Sequence[Want]) -> None:
         holders: dict[SiteId, list[str]] = defaultdict(list)
@@ -271,32 +353,17 @@ class Intake:
             unit.journal.append(Fact.COPIES, {"of": holder, "verified": sorted(digests), "gone": []})
 
     def _refuse(self, digest: Digest, error: NodeError) -> None:
-        """What came is not what was wanted: forget the bytes and ask again later."""
+        """What came is not what was wanted: ask again later, unless the instance is withdrawn by now."""
         log.error("a copy could not be taken in", extra={"digest": digest, "error": str(error)})
 
-        self._catalog.perform(lambda unit: unit.wants.failed(digest, str(error), pause=AGAIN))
+        def note(unit: Unit) -> None:
+            wanted = unit.wants.find(digest)
+            if wanted and state_of(unit, wanted[0].instance).withdrawn:
+                unit.wants.drop(digest)
+            else:
+                unit.wants.failed(digest, str(error), pause=AGAIN)
 
-
-def _entry(changes: Changes, told: Told, head: Head) -> Entry:
-    """The entry that was told, where it is what it claims to be.
-
-    Raises:
-        Damaged: its hash is not that of its content.
-        MalformedMessage: it is of an unknown kind, or not what its kind says.
-    """
-    if told.payload is None:
-        raise MalformedMessage("an entry that is withheld has no content")
-    try:
-        kind = Fact(told.kind)
-    except ValueError:
-        raise MalformedMessage("a newer node tells facts that this one does not know; update it") from None
-    entry = follow(
-        head, origin=changes.origin, epoch=changes.epoch, at=told.at, kind=kind, payload=told.payload
-    )
-    if entry.hash != told.hash:
-        raise Damaged(f"entry {told.seq} of {changes.origin}/{changes.epoch} is not what its hash says")
-    demand_shape(entry)
-    return entry
+        self._catalog.perform(note)
 
 
 def _traits(entry: Entry) -> Traits:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from node.domain.change import Changes, Cursor, News, Told
 from node.domain.ids import Digest, InstanceUID, SeriesUID, SiteId, StudyUID
+from node.domain.instance import Description
 from node.domain.principal import Principal
 from node.domain.query import Query, Row
 from node.domain.replica import Replica, Whereabouts
@@ -141,6 +142,13 @@ class Peer(Protocol):
         """
         ...
 
+    def describe(self, digests: Sequence[Digest]) -> Sequence[Description]:
+        """What it has catalogued of these instances, so that they are found before their bytes are here.
+
+        What it does not know, or does not give, is left out.
+        """
+        ...
+
     def fetch(self, grant: TicketGrant, digests: Sequence[Digest]) -> Iterator[Digest]:
         """Fetch bytes into the store of this site; yields each digest when it is durable there.
 
@@ -154,6 +162,13 @@ class Peer(Protocol):
 
     def verify(self, digests: Sequence[Digest]) -> Sequence[Replica]:
         """Let it read its copies back from disk now, and say what it found."""
+        ...
+
+    def repair(self, digests: Sequence[Digest]) -> Sequence[Digest]:
+        """Tell it that its copies look damaged or lost; which of them it is going to look at.
+
+        It takes that as a hint only: it reads them again itself.
+        """
         ...
 
     def compare(self, ranges: Sequence[Range]) -> Sequence[Compared]:

@@ -5,7 +5,7 @@
                 │
                 └─ not all ──▶ Locate: who has them? ──▶ Demand: kept facts, wanted bytes
                                                             │ packs, series by series
-                    the next portion ◀── catalogued ◀── fetched from the first holder that gives it
+                    the next portion ◀── catalogued ◀── fetched from the nearest holder that gives it
 ```
 """
 
@@ -32,6 +32,7 @@ from node.domain.query import Key, Level, Query, Selection
 from node.replication.calls import Call, Calls
 from node.replication.demand import Demand
 from node.replication.locate import Locate, Located
+from node.replication.nearness import nearest_first
 from node.replication.peer import Announced, Peers
 from node.replication.union import ISSUER, PATIENT_ID
 
@@ -119,6 +120,7 @@ class ReadThrough:
         if not members or (here and not away and not self._everywhere):
             return _retrieval(here, away, iter(()))
         located = self._locate(principal, selection, members, patience=self._patience)
+        self._nearest_first(located)
         self._demand_one_patient(selection, located)
         sought = self._sought(located, {instance.uid for instance in here})
         if located.offers and not sought and not known:
@@ -152,6 +154,12 @@ class ReadThrough:
         here = {str(issuer or "") for patient_id, issuer in found.rows if patient_id == selection.patient_id}
         if len(here | located.issuers) > 1:
             raise MalformedQuery("several issuers have this Patient ID; name the Issuer of Patient ID too")
+
+    def _nearest_first(self, located: Located) -> None:
+        """Put the sites in the order in which they are asked for what several of them have."""
+        offered = dict(located.offers)
+        with self._catalog.reading() as unit:
+            located.offers = [(site, offered[site]) for site in nearest_first(unit, offered)]
 
     def _sought(self, located: Located, here: set[InstanceUID]) -> dict[InstanceUID, Sought]:
         """What is to be fetched: what somebody has and the terms of this site accept, each instance once."""

@@ -253,8 +253,9 @@ def _elsewhere(known: Known, partner: Partner) -> str:
 
 def _why(policy: Policy, partner: Partner, about: Traits, now: int) -> str:
     """Why a member owes a copy, or does not."""
-    if partner.standing is not Standing.ACTIVE:
-        return f"it is {partner.standing}"
+    if not partner.keeps:
+        is_active = partner.standing is Standing.ACTIVE
+        return f"it is a {partner.role} site" if is_active else f"it is {partner.standing}"
     if not partner.may_have(about, now=now):
         return "our terms do not give it this"
     rules = policy.matching(about, now=now)

@@ -11,27 +11,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from node.archive.gate import deed_of
-from node.audit.record import Event
+from node.audit.record import Deed, Event
 from node.blobs.store import BlobStore
 from node.catalog import traits
 from node.catalog.catalog import Catalog
+from node.catalog.descriptions import described
 from node.catalog.tickets import Ticket
 from node.catalog.unit import Unit
 from node.domain.chain import Head
 from node.domain.change import Changes, Cursor, News
-from node.domain.errors import Forbidden, MalformedMessage, NodeError, UnknownInstance, UnknownTicket
+from node.domain.errors import Forbidden, MalformedMessage, UnknownInstance, UnknownTicket
+from node.domain.finding import Finding
 from node.domain.ids import Digest, InstanceUID, SiteId
-from node.domain.job import SECOND, Task
+from node.domain.instance import Description
+from node.domain.job import SECOND
 from node.domain.member import Member
 from node.domain.principal import Principal
-from node.domain.replica import CopyState, Lag, Replica
-from node.domain.rule import Traits
+from node.domain.replica import Lag, Replica
 from node.identity.home import Home
 from node.journal.entry import Entry
+from node.replication.copies import Copies, may_have
 from node.replication.intake import Intake
 from node.replication.peer import LONGEST_PAGE, Compared, Range, TicketGrant
 from node.replication.reconcile import answer
-from node.replication.telling import Teller
+from node.replication.telling import Teller, kept, terms_of
 
 TICKET_LIFE = 600 * SECOND
 _PIECE = 1 << 18
@@ -72,15 +75,17 @@ class Service:
         self._blobs = blobs
         self._intake = intake
         self._home = home
+        self._copies = Copies(catalog, blobs)
 
     def heartbeat(self, member: Member, news: News) -> News:
         """Hear a member's news and tell ours."""
         if news.site != member.site:
             raise MalformedMessage("a site can tell news of itself only")
+        self._intake.epochs.notice(member.site, news)
         with self._catalog.reading() as unit:
             known, answer, now = unit.members.contact(member.site), self.news(unit, member.site), unit.now
         is_news = (known.head, known.epoch) != (news.head, news.epoch)
-        if is_news or known.failed_at >= known.heard_at or now - known.heard_at > SECOND * 10:
+        if is_news or known.failed_at >= known.heard_at or abs(now - known.heard_at) > SECOND * 10:
             self._catalog.perform(lambda unit: _heard(unit, member, news))
         return answer
 
@@ -102,28 +107,38 @@ class Service:
     def news(self, unit: Unit, asking: SiteId) -> News:
         """What this site tells a member of itself."""
         head, audit = unit.journal.head(), unit.audit.head()
-        own, reached = self._home.announced(unit), unit.cursors.all(asking)
+        own, reached = self._home.announced(unit), unit.cursors.heads(asking)
         return News(
             site=unit.origin,
             epoch=unit.epoch,
             head=head.seq,
             head_hash=head.hash,
-            terms=unit.rules.terms_number(),
+            terms=terms_of(unit),
             metadata=own[1].version if own else 0,
+            at=unit.now,
             audit_head=audit.seq,
             audit_hash=audit.hash,
-            reached={str(epoch): seq for epoch, seq in reached.items()},
+            reached={str(epoch): read.seq for epoch, read in reached.items()},
+            marks={str(epoch): read.hash for epoch, read in reached.items()},
+            ends={str(epoch): end for epoch, end in unit.journal.closed().items()},
+            recalled={str(epoch): seq for epoch, seq in unit.recalls.of(asking).items()},
             gaps={str(epoch): _some(unit.cursors.gaps(asking, epoch), unit.now) for epoch in reached},
         )
 
     def changes(self, member: Member, after: Cursor, many: int) -> Changes:
-        """This site's journal after a cursor, as its terms let the member have it."""
+        """This site's journal after a cursor, as its terms let the member have it.
+
+        A member that was restored is told its own journal, as far as it was read here.
+        """
         many = max(1, min(many, LONGEST_PAGE))
         with self._catalog.reading() as unit:
+            if after.origin == member.site:
+                return kept(unit, after, many)
             if after.origin != unit.origin:
                 raise Forbidden(member.site, f"read the journal of {after.origin}", "each site tells its own")
             teller = Teller(unit, member)
-            return teller.tell(after.epoch, unit.journal.page(after.seq, many, epoch=after.epoch))
+            page = unit.journal.page(after.seq, many, epoch=after.epoch)
+            return teller.tell(after.epoch, page, after.seq)
 
     def again(
         self, member: Member, origin: SiteId, epoch: int, gaps: Sequence[tuple[int, int]], many: int
@@ -137,17 +152,25 @@ class Service:
             entries: list[Entry] = []
             for first, last in gaps:
                 wanted = min(last - first + 1, many - len(entries))
-                entries += unit.journal.page(first - 1, wanted, epoch=epoch) if wanted > 0 else []
+                page = unit.journal.page(first - 1, wanted, epoch=epoch) if wanted > 0 else []
+                entries += [entry for entry in page if entry.seq <= last]
             return teller.tell(epoch, entries)
 
     def offer(self, member: Member, changes: Changes) -> int:
-        """Take in entries that a member tells of its own accord; how far its journal is here."""
+        """Take in entries that a member tells of its own accord; how far its journal is here.
+
+        They are of its own journal, or of this site's, as it had read it before this site was restored.
+        """
+        if changes.origin == self._home.site:
+            self.put_here(member, self._intake.epochs.take(member.site, changes))
+            with self._catalog.reading() as unit:
+                return unit.recalls.of(member.site).get(changes.epoch, 0)
         if changes.origin != member.site:
             raise Forbidden(member.site, f"tell the journal of {changes.origin}", "each site tells its own")
         with self._catalog.reading() as unit:
             reached = unit.cursors.find(changes.origin, changes.epoch).seq
         late = [told for told in changes.entries if told.seq <= reached]
-        if late:
+        if late and not changes.anew:
             self._intake.fill(replace(changes, entries=late), [(told.seq, told.seq) for told in late])
         return self._intake.take(changes).seq
 
@@ -196,24 +219,34 @@ class Service:
         carried = [(digest, size) for digest, size, _ in items]
         return self._grant(member, GET, carried, str(principal), studies=items, principal=principal)
 
+    def describe(self, member: Member, digests: Sequence[Digest]) -> Sequence[Description]:
+        """What is catalogued of these instances, as far as the terms give them to a member."""
+        with self._catalog.reading() as unit:
+            found = described(unit, digests[:LONGEST_PAGE])
+            known = traits.of(unit, [one.instance for one in found])
+            now = unit.now
+            given = [one for one in found if member.export.allow(known[one.instance], now=now)]
+        if given:
+            what = f"{len(given)} instances described to {member.site}"
+            deed = Deed(event=Event.QUERY, who=f"node:{member.site}@{member.site}", what=what)
+            self._catalog.perform(lambda unit: unit.audit.append(deed))
+        return given
+
     def put_here(self, member: Member, digests: Sequence[Digest]) -> Sequence[Digest]:
         """Catalogue what a member has put into the store; which of it is here now."""
         return self._intake.arrived(member.site, [d for d in digests if self._blobs.size(d) is not None])
 
     def verify(self, member: Member, digests: Sequence[Digest]) -> Sequence[Replica]:
         """Read copies of this site back from disk now, and say what was found."""
-        found = []
-        for digest in digests[:LONGEST_PAGE]:
-            with self._catalog.reading() as unit:
-                item = self._allowed(unit, member, digest)
-                at, site = unit.now, unit.origin
-                uid, is_marked = unit.forms.holder_of(digest), unit.jobs.find(Task.DROP, digest)
-            if item is not None and uid is not None and is_marked is None:
-                state = CopyState.VERIFIED if self._is_whole(digest) else CopyState.GONE
-                found.append(
-                    Replica(instance=uid, digest=digest, site=site, state=state, size=item[1], at=at)
-                )
-        return found
+        return self._copies.verify(member, digests)
+
+    def repair(self, member: Member, digests: Sequence[Digest]) -> Sequence[Digest]:
+        """Look at copies that a member takes to be damaged or lost; which of them are going to be."""
+        return self._copies.repair(member, digests)
+
+    def findings(self, member: Member, many: int) -> Sequence[Finding]:
+        """What is wrong with copies that concern a member."""
+        return self._copies.findings(member, many)
 
     def compare(self, member: Member, ranges: Sequence[Range]) -> Sequence[Compared]:
         """Compare ranges of what this site and a member both hold, or owe each other."""
@@ -266,12 +299,12 @@ class Service:
         with self._catalog.reading() as unit:
             member = unit.members.find(site)
             held = [digest for digest in digests if unit.forms.holder_of(digest) is not None]
-            if member and any(not _may_have(unit, member, digest) for digest in held):
+            if member and any(not may_have(unit, member, digest) for digest in held):
                 raise Forbidden(site, "get these bytes", "they are not given to it any more")
 
     def _allowed(self, unit: Unit, member: Member, digest: Digest) -> tuple[Digest, int, str] | None:
         """Digest, size and study of bytes that are here and that a member may have."""
-        size, known = self._blobs.size(digest), _may_have(unit, member, digest)
+        size, known = self._blobs.size(digest), may_have(unit, member, digest)
         return None if size is None or known is None else (digest, size, known.study)
 
     def _grant(
@@ -309,22 +342,6 @@ class Service:
         expires = self._catalog.perform(make) if items else 0
         return TicketGrant(ticket=ticket_id, expires_at=expires, items=tuple(items))
 
-    def _is_whole(self, digest: Digest) -> bool:
-        try:
-            self._blobs.verify(digest)
-        except NodeError:
-            return False
-        return True
-
-
-def _may_have(unit: Unit, member: Member, digest: Digest) -> Traits | None:
-    """The traits of bytes that are here, not withdrawn, and that the terms give a member."""
-    uid = unit.forms.holder_of(digest)
-    if uid is None or unit.forms.is_withdrawn(uid):
-        return None
-    known = traits.of(unit, [uid]).get(uid)
-    return known if known and member.export.allow(known, now=unit.now) else None
-
 
 def _heard(unit: Unit, member: Member, news: News) -> None:
     """Note what a member has just told."""
@@ -348,4 +365,6 @@ def heads_of(news: News) -> dict[str, object]:
         "audit": [news.audit_head, news.audit_hash],
         "metadata": news.metadata,
         "reached": dict(news.reached),
+        "marks": dict(news.marks),
+        "ends": {epoch: end.seq for epoch, end in news.ends.items()},
     }

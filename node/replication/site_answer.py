@@ -90,12 +90,14 @@ def is_mirrored(unit: Unit, member: Member) -> bool:
 
     Its journal was read to the end that it told, nothing of it was left aside, and no bytes are on their way.
     """
-    contact = unit.members.contact(member.site)
-    reached = unit.cursors.find(member.site, contact.epoch).seq
+    contact, read = unit.members.contact(member.site), unit.cursors.all(member.site)
+    ended = {int(epoch): end for epoch, end in unit.members.heads(member.site).get("ends", {}).items()}
+    ends = {**ended, contact.epoch: contact.head}
     return (
-        0 < contact.head <= reached
+        max(ends.values()) > 0
+        and all(end <= read.get(epoch, 0) for epoch, end in ends.items())
         and not unit.wants.lag(member.site).objects
-        and not _is_left_aside(unit, member, contact.epoch)
+        and not any(_is_left_aside(unit, member, epoch) for epoch in ends)
     )
 
 

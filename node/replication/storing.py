@@ -72,8 +72,9 @@ class Storing:
 
         Raises:
             Forbidden: the policy or the terms say no.
+            ReadOnly: this site is a backup.
         """
-        self._gate.demand(principal, Action.STORE)
+        self._gate.demand_writing(principal, Action.STORE)
         return self._service.grant(member, UPLOAD, items[:LONGEST_PAGE], principal)
 
     def done(
@@ -83,6 +84,7 @@ class Storing:
 
         Raises:
             UnknownTicket, Forbidden: the ticket is not for these.
+            ReadOnly: this site is a backup.
             MalformedInstance, Unidentified: one of the objects cannot be archived.
         """
         covered = self._service.covered(ticket, member.site)
@@ -96,9 +98,10 @@ class Storing:
 
         Raises:
             Forbidden: the policy or the terms say no.
+            ReadOnly: this site is a backup.
             MalformedInstance, Unidentified: it cannot be archived.
         """
-        self._gate.demand(principal, Action.STORE)
+        self._gate.demand_writing(principal, Action.STORE)
         return self._archived(member, principal, self._uploads.put(chunks))
 
     def remove(self, principal: Principal, digest: Digest) -> None:

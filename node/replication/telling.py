@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 
 from node.catalog import traits
 from node.catalog.unit import Unit
-from node.domain.change import Changes, Told
+from node.domain.change import Changes, Cursor, Told
 from node.domain.ids import Digest, InstanceUID, StudyUID
 from node.domain.member import Member
 from node.domain.replica import CopyState
@@ -32,14 +32,21 @@ class Teller:
         self._unit = unit
         self._member = member
 
-    def tell(self, epoch: int, entries: Sequence[Entry]) -> Changes:
-        """The entries as the member may have them."""
+    def tell(self, epoch: int, entries: Sequence[Entry], after: int | None = None) -> Changes:
+        """The entries as the member may have them.
+
+        Args:
+            epoch: of which they are.
+            entries: in order.
+            after: the number after which they come without gaps, but for what this site has lost.
+        """
         return Changes(
             origin=self._unit.origin,
             epoch=epoch,
             entries=[self._told(entry) for entry in entries],
-            head=self._unit.journal.epochs().get(epoch, 0),
-            terms=self._unit.rules.terms_number(),
+            head=self._unit.journal.end(self._unit.origin, epoch).seq,
+            terms=terms_of(self._unit),
+            lost=_lost(entries, after) if after is not None and epoch < self._unit.epoch else (),
         )
 
     def _told(self, entry: Entry) -> Told:
@@ -101,6 +108,30 @@ class Teller:
         uid = InstanceUID.trusted(entry.says["uid"])
         about = traits.of(self._unit, [uid]).get(uid)
         return about is not None and self._member.site in self._unit.rules.desired(about)
+
+
+def kept(unit: Unit, after: Cursor, many: int) -> Changes:
+    """What is here of the journal of a member, told to itself: nothing of that is withheld from it."""
+    read = unit.cursors.find(after.origin, after.epoch)
+    entries = unit.journal.page(after.seq, many, origin=after.origin, epoch=after.epoch)
+    return Changes(
+        origin=after.origin,
+        epoch=after.epoch,
+        entries=[travelling(entry, owed=False) for entry in entries],
+        head=max([read.seq, *(entry.seq for entry in entries)]),
+        terms=0,
+    )
+
+
+def terms_of(unit: Unit) -> int:
+    """A number that changes when members may be told what was withheld from them, or lost, before."""
+    return unit.rules.terms_number() + unit.recalls.total()
+
+
+def _lost(entries: Sequence[Entry], after: int) -> list[tuple[int, int]]:
+    """The numbers between these entries: a site that was restored did not get all of its own back."""
+    seqs = [after, *(entry.seq for entry in entries)]
+    return [(one + 1, following - 1) for one, following in pairwise(seqs) if following > one + 1]
 
 
 def travelling(entry: Entry, *, owed: bool) -> Told:

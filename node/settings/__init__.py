@@ -6,6 +6,7 @@ the documentation from it. An unknown, missing or unreadable setting stops the n
 
 from __future__ import annotations
 
+from node.settings.alerting import AlertSettings
 from node.settings.load import FILE, doors, load
 from node.settings.sections import (
     CatalogSettings,
@@ -13,6 +14,7 @@ from node.settings.sections import (
     FederationSettings,
     LogSettings,
     NodeSettings,
+    RecoverySettings,
     ReplicationSettings,
     Settings,
     SiteSettings,
@@ -23,11 +25,13 @@ from node.settings.sections import (
 
 __all__ = [
     "FILE",
+    "AlertSettings",
     "CatalogSettings",
     "DicomSettings",
     "FederationSettings",
     "LogSettings",
     "NodeSettings",
+    "RecoverySettings",
     "ReplicationSettings",
     "Settings",
     "SiteSettings",

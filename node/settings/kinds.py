@@ -56,6 +56,9 @@ class Kind:
         return self.read(value, directory)
 
 
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Names of this machine for itself."""
+_MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
 _TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _HOURS = re.compile(f"{_TIME}-{_TIME}")
 _SWITCH = {"true": True, "false": False}
@@ -103,6 +106,52 @@ def text(what: str) -> Kind:
         return value.strip()
 
     return Kind(allowed=what, raw=str, read=read)
+
+
+def optional_text(what: str) -> Kind:
+    """A text, or none."""
+    return Kind(allowed=f"{what}, or empty for none", raw=str, read=lambda value, _: value.strip())
+
+
+def mail_addresses(*, several: bool) -> Kind:
+    """Mail addresses such as `pacs@hospital.example`, with commas between them; or none."""
+    allowed = f"{'mail addresses with commas' if several else 'a mail address'}, or empty for none"
+
+    def read(value: str, _: Path) -> object:
+        found = tuple(part.strip() for part in value.split(",") if part.strip())
+        if any(_MAIL.fullmatch(one) is None for one in found) or (len(found) > 1 and not several):
+            raise WrongValueError(f"is {value!r}; it must be {allowed}")
+        return found if several else next(iter(found), "")
+
+    def show(value: Any) -> Raw:
+        return ", ".join(value) if several else str(value)
+
+    return Kind(allowed=allowed, raw=str, read=read, show=show)
+
+
+def hook_address() -> Kind:
+    """A web address to post to: by HTTPS, or without encryption on this machine alone."""
+    allowed = "https://HOST/PATH (http:// for this machine alone), or empty for none"
+
+    def read(value: str, _: Path) -> object:
+        value = value.strip()
+        if value and not is_hook_address(value):
+            raise WrongValueError(f"is {value!r}; it must be {allowed}")
+        return value
+
+    return Kind(allowed=allowed, raw=str, read=read)
+
+
+def is_hook_address(text: str) -> bool:
+    """Whether notices may be posted there."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = text.isascii() and text.isprintable() and not set(text) & set(' "<>')
+    secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+    return plain and secure and bool(parts.hostname) and port != 0 and not (parts.username or parts.fragment)
 
 
 def one_of(*choices: str) -> Kind:
@@ -172,6 +221,16 @@ def seconds(low: float, high: float) -> Kind:
 def hours(low: float, high: float) -> Kind:
     """A duration in hours, fractions allowed."""
     return _duration("hours", low, high)
+
+
+def days(low: float, high: float) -> Kind:
+    """A duration in days, fractions allowed."""
+    return _duration("days", low, high)
+
+
+def minutes(low: float, high: float) -> Kind:
+    """A duration in minutes, fractions allowed."""
+    return _duration("minutes", low, high)
 
 
 def day_hours() -> Kind:

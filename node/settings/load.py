@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from node.domain.errors import BadSetting, Misconfigured, NotASite
-from node.settings.kinds import Kind, Raw, WrongValueError
+from node.settings.kinds import LOOPBACK, Kind, Raw, WrongValueError
 from node.settings.sections import SECTIONS, Settings
 
 FILE = "site.toml"
@@ -81,6 +81,7 @@ def load(directory: Path, environ: Mapping[str, str]) -> Settings:
     values = {entry.name: _value(entry, given.get(entry.name), site, directory) for entry in table()}
     settings = assemble(directory, values)
     _check_ports(settings, given, directory / FILE)
+    _check_alerts(settings, directory / FILE)
     return settings
 
 
@@ -158,6 +159,22 @@ def _check_ports(settings: Settings, given: Mapping[str, Given], file: Path) -> 
                 name, source, f"is {port}, and so is {taken[port]}; every door needs a port of its own"
             )
         taken[port] = name
+
+
+def _check_alerts(settings: Settings, file: Path) -> None:
+    """See that whoever is to be told can be."""
+    alerts = settings.alerts
+    needed = {
+        "mail_from": bool(alerts.mail_host) and not alerts.mail_from,
+        "mail_to": bool(alerts.mail_host) and not alerts.mail_to,
+        "webhook_secret_file": bool(alerts.webhook_url) and alerts.webhook_secret_file is None,
+    }
+    for name in (name for name, lacks in needed.items() if lacks):
+        what = "a webhook is posted to" if name.startswith("webhook") else "mail is sent"
+        raise BadSetting(f"alerts.{name}", file, f"is empty; it must be given where {what}")
+    clear = alerts.mail_security == "none" and alerts.mail_host not in LOOPBACK
+    if clear and alerts.mail_password_file is not None:
+        raise BadSetting("alerts.mail_security", file, "is none, and the password would go over the network")
 
 
 def doors(settings: Settings) -> list[tuple[str, int]]:

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from node.domain.ids import AETitle, SiteId
+from node.settings.alerting import AlertSettings
 from node.settings.kinds import (
     day_hours,
+    days,
     file_to_read,
     hours,
     identifier,
+    minutes,
     one_of,
     optional_identifier,
     optional_port,
@@ -252,6 +255,14 @@ class ReplicationSettings:
             seconds(0.5, 3600), "Seconds after which another site is called although there is no news."
         ),
     )
+    cache_days: float = field(
+        default=7.0,
+        metadata=setting(
+            days(0, 3650),
+            "Days for which a communication site keeps what it has passed on; then it gives its copy up, if "
+            "every copy that the rules want is verified at its site.",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,6 +286,65 @@ class StoreSettings:
             whole(1, 1024 * 1024 * 1024, "MiB"),
             "MiB that objects without a patient or study may take up until somebody looks at them.",
         ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoverySettings:
+    """How this site looks after its copies: what it reads back, and what it mends by itself."""
+
+    verify_reads: bool = field(
+        default=True,
+        metadata=setting(
+            switch(),
+            "Whether the bytes of an instance are compared with their digest each time they are given out; a "
+            "damaged copy is then replaced from another site before anybody gets it.",
+        ),
+    )
+    repair: bool = field(
+        default=True,
+        metadata=setting(
+            switch(),
+            "Whether damage is mended from other sites without anybody asking, as long as it is not much.",
+        ),
+    )
+    scrub_days: float = field(
+        default=30.0,
+        metadata=setting(
+            days(0.01, 3650), "Days within which every copy is read back from the disk and compared."
+        ),
+    )
+    scrub_mb: int = field(
+        default=10,
+        metadata=setting(
+            whole(0, 100_000, "MB/s"),
+            "The most that reading back takes of the disk, in MB a second; 0 reads nothing back by itself.",
+        ),
+    )
+    look_hours: float = field(
+        default=24.0,
+        metadata=setting(
+            hours(0.01, 720), "Hours between two looks at whether every copy is there, in its size."
+        ),
+    )
+    overdue_minutes: float = field(
+        default=60.0,
+        metadata=setting(
+            minutes(0.1, 100_000),
+            "Minutes after which a copy that another site owes is called missing there.",
+        ),
+    )
+    brake_percent: int = field(
+        default=20,
+        metadata=setting(
+            whole(1, 100, "%"),
+            "Where more than this share of the copies is found damaged, or given up, within a day, nothing "
+            "is mended or given up any more until a person has looked (`konzilium brake`).",
+        ),
+    )
+    brake_least: int = field(
+        default=20,
+        metadata=setting(whole(0, 1_000_000), "So few copies never make the brake trip."),
     )
 
 
@@ -319,7 +389,9 @@ class Settings:
     replication: ReplicationSettings
     store: StoreSettings
     catalog: CatalogSettings
+    recovery: RecoverySettings
     log: LogSettings
+    alerts: AlertSettings
 
 
 SECTIONS: dict[str, type] = {
@@ -331,6 +403,8 @@ SECTIONS: dict[str, type] = {
     "replication": ReplicationSettings,
     "store": StoreSettings,
     "catalog": CatalogSettings,
+    "recovery": RecoverySettings,
     "log": LogSettings,
+    "alerts": AlertSettings,
 }
 """The sections of `site.toml`, in their order there."""

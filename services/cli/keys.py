@@ -73,11 +73,6 @@ def signing_only() -> x509.KeyUsage:
     )
 
 
-def days_left(certificate: Path, now: datetime) -> int:
-    """Whole days until the first certificate of the file expires; negative when it has."""
-    return (x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc - now).days
-
-
 def _write(path: Path, content: bytes, mode: int) -> None:
     """Write a new file that nobody could read meanwhile."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:

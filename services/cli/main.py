@@ -5,19 +5,30 @@ from __future__ import annotations
 import click
 
 from node import __version__, telemetry
+from services.cli.alerts import alerts
 from services.cli.amend.correct import correct
 from services.cli.amend.merge import merge, unmerge
 from services.cli.amend.withdraw import lock, restore, retract
+from services.cli.care.brake import brake
+from services.cli.care.check import check
+from services.cli.care.findings import findings
+from services.cli.care.proof import proof
+from services.cli.care.repair import repair
+from services.cli.care.scrub import scrub
 from services.cli.commands import Program
 from services.cli.demo.command import demo
 from services.cli.devices import device
+from services.cli.drill import drill
 from services.cli.federation.decide import confirm, consent, leave, resume, revoke, suspend
 from services.cli.federation.invite import invite
 from services.cli.federation.join import join
 from services.cli.federation.peers import peers
+from services.cli.federation.roles import demote, promote, role
 from services.cli.federation.rotate import rotate
 from services.cli.media_in import import_
 from services.cli.media_out import export
+from services.cli.migrate import migrate
+from services.cli.partners import partner
 from services.cli.quarantine import conflicts, quarantine
 from services.cli.rebuild import rebuild
 from services.cli.rules import rule
@@ -54,6 +65,7 @@ for command in (
     init,
     serve,
     status,
+    alerts,
     device,
     import_,
     export,
@@ -66,6 +78,8 @@ for command in (
     restore,
     lock,
     rule,
+    partner,
+    migrate,
     invite,
     join,
     confirm,
@@ -76,8 +90,18 @@ for command in (
     revoke,
     leave,
     rotate,
+    role,
+    promote,
+    demote,
     verify,
+    check,
+    repair,
+    findings,
+    scrub,
+    brake,
+    proof,
     rebuild,
+    drill,
     demo,
 ):
     main.add_command(command)

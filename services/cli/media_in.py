@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from node.domain.errors import NodeError, Unavailable, Unidentified
+from node.domain.errors import NodeError, ReadOnly, Unavailable, Unidentified
 from node.domain.instance import Admission, Chunk, Offer
 from node.wiring import open_site
 from services.cli import types
@@ -44,7 +44,7 @@ class Tally:
 
     counts: Counter[str] = field(default_factory=Counter)
     told: list[Result] = field(default_factory=list)
-    halted: Unavailable | None = None
+    halted: Unavailable | ReadOnly | None = None
 
     def add(self, result: Result) -> None:
         """Count a result, and keep it if somebody should read about it."""
@@ -108,7 +108,7 @@ def _results(found: list[Found], admit: Admit, pool: ThreadPoolExecutor, tally: 
             return
         try:
             yield waiting.pop(0).result()
-        except Unavailable as error:
+        except (Unavailable, ReadOnly) as error:
             tally.halted = error
             for future in waiting:
                 future.cancel()
@@ -119,7 +119,7 @@ def one(found: Found, admit: Admit) -> Result:
     """Admit one file and tell what became of it.
 
     Raises:
-        Unavailable: there is no room, so that it is no use to go on.
+        Unavailable, ReadOnly: there is no room, or this site takes nothing, so that it is no use to go on.
     """
     if isinstance(found, Refusal):
         return Result(name=found.name, what="refused", reason=found.reason)
@@ -129,7 +129,7 @@ def one(found: Found, admit: Admit) -> Result:
         return Result(name=found.name, what="not DICOM")
     except Unidentified as error:
         return Result(name=found.name, what="quarantined", reason=str(error))
-    except Unavailable:
+    except (Unavailable, ReadOnly):
         raise
     except Exception as error:  # zipfile, zlib and pydicom raise many kinds; one bad file stops no other
         return Result(name=found.name, what="refused", reason=reason_of(error))
@@ -176,7 +176,8 @@ def tell(tally: Tally, *, json_: bool) -> None:
     if len(tally.told) > SHOWN:
         complain(f"and {len(tally.told) - SHOWN} more; --report FILE names them all")
     if tally.halted:
-        complain(f"{tally.halted} The import stopped there; repeat it when there is room.")
+        is_full = isinstance(tally.halted, Unavailable)
+        complain(f"{tally.halted} The import stopped there{'; repeat it when there is room' * is_full}.")
 
 
 def code_of(tally: Tally) -> Exit:

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from node.domain import words
 from node.domain.errors import Damaged, Misconfigured, NodeError, Unavailable
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from click._termui_impl import ProgressBar
+
+size, span = words.size, words.span
+"""How numbers of bytes and durations are said."""
 
 
 class Exit(IntEnum):
@@ -87,16 +91,6 @@ def columns(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def size(count: int) -> str:
-    """A number of bytes as a person reads it."""
-    amount = float(count)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
-
-
 def moment(at: float) -> str:
     """A time (microseconds since 1970) as a person reads it, in this machine's zone."""
     return _utc(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
@@ -112,15 +106,6 @@ def fields(value: DataclassInstance) -> dict[str, Any]:
 
 def _utc(at: float) -> datetime:
     return datetime.fromtimestamp(at / 1_000_000, UTC)
-
-
-def span(seconds: float) -> str:
-    """A duration as a person reads it, in its largest unit."""
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= length:
-            count = int(seconds // length)
-            return f"{count} {unit}{'s' if count > 1 else ''}"
-    return f"{int(seconds)} seconds"
 
 
 def finish(code: Exit) -> None:

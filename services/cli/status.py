@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from node.domain.alert import Concern
 from node.domain.clock import system_clock
 from node.domain.member import Standing
+from node.domain.words import number
+from node.watch.conditions import concerns
+from node.watch.look import days_left
 from node.wiring import Site, open_site
-from services.cli import keys, types
+from services.cli import types
 from services.cli.commands import Command
 from services.cli.output import Exit, as_json, finish, say, size, span
 from services.run.doors import dicom_doors, node_doors
 from services.run.lock import running
+from services.run.watch import eye_of
 
-EXPIRES_SOON = 60
-"""Days before the end of the certificate from which on it needs attention."""
-OWED_TOO_LONG = 86400.0
-"""Seconds after which a job that is still owed needs attention."""
-SILENT_TOO_LONG = 86400.0
-"""Seconds after which a member that was not heard of needs attention."""
-
-NEARLY = 2
-"""A disk with less than so many times the reserve is nearly full."""
 MICRO = 1_000_000
 
 
@@ -61,7 +56,7 @@ class Status:
     waiting: tuple[str, ...]
     """Sites that have joined and wait to be confirmed."""
     silent: tuple[str, ...]
-    """Sites that have not been heard of for a day."""
+    """Sites that have not been heard of for longer than `alerts.silent_minutes`."""
     owed_to_members: int
     """Objects of which members owe copies that they have not proved."""
 
@@ -80,8 +75,9 @@ def status(directory: Path, *, json_: bool) -> None:
     that says what to do. A node that does not run is not by itself such a thing.
     """
     with open_site(directory) as site:
-        found = look(site)
-    needs = list(attention(found, directory))
+        concerned = attention(site)
+        found = look(site, concerned)
+    needs = [f"{one.what} {one.todo}" for one in concerned]
     if json_:
         as_json({**asdict(found), "attention": needs})
     else:
@@ -89,14 +85,13 @@ def status(directory: Path, *, json_: bool) -> None:
     finish(Exit.ATTENTION if needs else Exit.FINE)
 
 
-def look(site: Site) -> Status:
+def look(site: Site, concerned: Sequence[Concern]) -> Status:
     """Read the state of the site."""
     settings, counts, pid = site.settings, site.archive.counts(), running(site.settings.directory)
     now = system_clock() / MICRO
     members = site.members.all()
     active = [member.site for member in members if member.is_active]
     with site.catalog.reading() as unit:
-        heard = {name: unit.members.contact(name).heard_at / MICRO for name in active}
         owed = sum(unit.replicas.lag(name).objects for name in active)
     return Status(
         site=settings.site.name,
@@ -120,53 +115,20 @@ def look(site: Site) -> Status:
         else max(0.0, now - counts.oldest_job_at / MICRO),
         disk_free=shutil.disk_usage(settings.store.path).free,
         disk_reserve=settings.store.reserve_mb * 1024 * 1024,
-        certificate_days=keys.days_left(settings.dicom.certificate, datetime.fromtimestamp(now, UTC)),
+        certificate_days=days_left(settings.dicom.certificate, system_clock()),
         members=len(active),
         waiting=tuple(member.site for member in members if member.standing is Standing.WAITING),
-        silent=tuple(name for name, at in heard.items() if now - at > SILENT_TOO_LONG),
+        silent=tuple(one.subject for one in concerned if one.kind == "peer-silent"),
         owed_to_members=owed,
     )
 
 
-def attention(found: Status, where: Path) -> Iterator[str]:
-    """What somebody has to do something about, and what."""
-    if found.disk_free < found.disk_reserve:
-        yield (
-            f"The disk is full: {size(found.disk_free)} free, the reserve is {size(found.disk_reserve)}. "
-            "Nothing can be stored (A700) until there is more room."
-        )
-    elif found.disk_free < NEARLY * found.disk_reserve:
-        yield f"The disk is nearly full: {size(found.disk_free)} free. Make room soon."
-    if found.quarantined:
-        yield (
-            f"{_number(found.quarantined, 'object')} without a patient or study in quarantine. "
-            f"See `konzilium quarantine list {where}`."
-        )
-    if found.conflicts:
-        yield (
-            f"{_number(found.conflicts, 'instance')} arrived twice with different content; both are kept. "
-            f"See `konzilium conflicts {where}`."
-        )
-    if found.shared_studies:
-        yield (
-            f"{_number(found.shared_studies, 'study', 'studies')} arrived for more than one patient. "
-            f"See `konzilium conflicts {where}`."
-        )
-    if found.pending:
-        yield (
-            f"{_number(found.pending, 'unknown device')} asked to connect. "
-            f"See `konzilium device pending {where}`."
-        )
-    for name in found.waiting:
-        yield f"{name} has joined and waits to be confirmed. Say `konzilium confirm {where} {name}`."
-    for name in found.silent:
-        yield f"{name} has not been heard of for more than a day. See `konzilium peers {where}`."
-    if found.oldest_job_seconds is not None and found.oldest_job_seconds > OWED_TOO_LONG:
-        yield f"Something has been owed for {span(found.oldest_job_seconds)}. See the log of the worker."
-    if found.certificate_days < 0:
-        yield f"The certificate has expired. Replace it, or TLS devices stay out: {where}/keys/site.crt."
-    elif found.certificate_days < EXPIRES_SOON:
-        yield f"The certificate expires in {_number(found.certificate_days, 'day')}. Replace it in time."
+def attention(site: Site) -> list[Concern]:
+    """What somebody has to do something about: the conditions of the alerts, judged now."""
+    with site.catalog.reading() as unit:
+        eye, open_ = eye_of(site), {alert.key for alert in unit.alerts.open()}
+        found = concerns(eye.look(unit).seen, eye.limits, open_)
+    return [one for one in found if not one.quiet]
 
 
 def tell(found: Status, needs: list[str]) -> None:
@@ -183,7 +145,7 @@ def tell(found: Status, needs: list[str]) -> None:
         ("Members", _members(found)),
         ("Owed", _owed(found)),
         ("Disk", f"{size(found.disk_free)} free, {size(found.disk_reserve)} in reserve"),
-        ("Certificate", f"{_number(found.certificate_days, 'day')} left"),
+        ("Certificate", f"{number(found.certificate_days, 'day')} left"),
     ]
     say(f"Site {found.site}")
     for name, value in rows:
@@ -195,10 +157,10 @@ def tell(found: Status, needs: list[str]) -> None:
 def _held(found: Status) -> str:
     return ", ".join(
         (
-            _number(found.patients, "patient"),
-            _number(found.studies, "study", "studies"),
+            number(found.patients, "patient"),
+            number(found.studies, "study", "studies"),
             f"{found.series} series",
-            _number(found.instances, "instance"),
+            number(found.instances, "instance"),
             size(found.bytes),
         )
     )
@@ -207,15 +169,11 @@ def _held(found: Status) -> str:
 def _members(found: Status) -> str:
     if not found.members:
         return "none"
-    owed = f", {_number(found.owed_to_members, 'copy', 'copies')} owed" if found.owed_to_members else ""
-    return f"{_number(found.members, 'site')}{owed}"
+    owed = f", {number(found.owed_to_members, 'copy', 'copies')} owed" if found.owed_to_members else ""
+    return f"{number(found.members, 'site')}{owed}"
 
 
 def _owed(found: Status) -> str:
     if found.oldest_job_seconds is None:
         return "nothing"
-    return f"{_number(found.jobs, 'job')}, the oldest for {span(found.oldest_job_seconds)}"
-
-
-def _number(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
+    return f"{number(found.jobs, 'job')}, the oldest for {span(found.oldest_job_seconds)}"

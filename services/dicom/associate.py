@@ -67,6 +67,10 @@ class Proposal:
     """Ask to be the SCP in it although it is we who associate (PS3.7 D.3.3.4)."""
 
 
+class NothingAccepted(PeerUnreachable):
+    """{0} cannot be reached for this: {1}."""
+
+
 class Association:
     """An established association that this node requested; used by one thread."""
 
@@ -174,7 +178,7 @@ class Requestor:
         accepted = _answer(wire, device)
         contexts = _contexts(accepted, proposals)
         if not contexts:
-            raise PeerUnreachable(device.ae_title, "it accepted none of the presentation contexts")
+            raise NothingAccepted(device.ae_title, "it accepted none of the presentation contexts")
         return Channel(
             wire, contexts=contexts, max_pdu=accepted.maximum_length_received or 0, limits=self.limits
         )

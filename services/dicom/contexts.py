@@ -119,10 +119,13 @@ def in_order(offered: Sequence[UID], *, received: bool = False) -> list[UID]:
 
 
 def _support(abstract_syntax: str, ordered: list[UID]) -> PresentationContext:
-    """A context that the acceptor supports; storage in both roles, as C-GET needs it (PS3.7 D.3.3.4)."""
+    """A context that the acceptor supports; storage in both roles, as C-GET needs it (PS3.7 D.3.3.4).
+
+    So is storage commitment: a foreign archive reports over an association of its own (PS3.4 J.3.3).
+    """
     context = PresentationContext()
     context.abstract_syntax = UID(abstract_syntax)
     context.transfer_syntax = list(ordered)
-    if abstract_syntax not in SERVICES:
+    if abstract_syntax not in SERVICES or abstract_syntax == StorageCommitmentPushModel:
         context.scu_role = context.scp_role = True
     return context

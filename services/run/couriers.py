@@ -12,6 +12,7 @@ from time import monotonic
 
 from node.domain.errors import NodeError
 from node.domain.ids import SiteId
+from node.identity import addresses
 from node.identity.upkeep import Upkeep
 from node.replication.courier import Courier
 from node.replication.habits import Habits
@@ -48,6 +49,7 @@ class Couriers:
         self._threads: dict[SiteId, threading.Thread] = {}
         self._upkeep = Upkeep(site.catalog, site.members)
         self._tended = float("-inf")
+        self._kept: list[str] = []
         self._habits = habits(site.settings.replication, only_calls=site.home.url is None)
 
     def run(self, stop: threading.Event) -> None:
@@ -75,7 +77,11 @@ class Couriers:
             sweep(self._site.catalog, self._site.uploads)
 
     def _start_missing(self, stop: threading.Event) -> None:
-        for member in self._site.members.active():
+        active = self._site.members.active()
+        if active and (told := [member.descriptor for member in active]) != self._kept:
+            addresses.save(self._site.home.key_folder, active)
+            self._kept = told
+        for member in active:
             if member.site not in self._threads:
                 courier = Courier(
                     member.site,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from pathlib import Path
 
+from node.partners.backup import answered
 from node.settings import DicomSettings
 from node.wiring import Site, open_site
 from services.dicom.associate import Requestor
 from services.dicom.commitment import N_ACTION_RQ, Commitment
+from services.dicom.committed import Committed
 from services.dicom.entity import ApplicationEntity
 from services.dicom.messages import Field
 from services.dicom.pump import Handler
@@ -47,22 +50,23 @@ def handlers(site: Site, reach: Reach) -> dict[int, Handler]:
     return {
         Field.C_STORE_RQ: StoreHandler(archive),
         Field.C_FIND_RQ: Find(archive, settings.ae_title),
-        Field.C_GET_RQ: Get(archive, reach.usual),
-        Field.C_MOVE_RQ: Move(archive, site.devices, Sender(requestor(settings)), reach.usual),
+        Field.C_GET_RQ: Get(reach.whole, reach.usual),
+        Field.C_MOVE_RQ: Move(reach.whole, site.devices, Sender(requestor(settings)), reach.usual),
         N_ACTION_RQ: Commitment(archive),
+        Field.N_EVENT_REPORT_RQ: Committed(partial(answered, site.catalog)),
     }
 
 
 def federated(site: Site, reach: Reach) -> dict[int, Handler]:
     """What serves those requests otherwise that come by the title of the federation."""
-    archive, settings = site.archive, site.settings.dicom
+    settings = site.settings.dicom
     title, patience = settings.federation_ae_title, settings.federation_timeout
     if title is None:
         return {}
     return {
         Field.C_FIND_RQ: FederatedFind(reach.search, title, patience=patience),
-        Field.C_GET_RQ: Get(archive, reach.everywhere),
-        Field.C_MOVE_RQ: Move(archive, site.devices, Sender(requestor(settings)), reach.everywhere),
+        Field.C_GET_RQ: Get(reach.whole, reach.everywhere),
+        Field.C_MOVE_RQ: Move(reach.whole, site.devices, Sender(requestor(settings)), reach.everywhere),
     }
 
 

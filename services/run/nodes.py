@@ -18,6 +18,7 @@ from node.replication.storing import Storing
 from node.wiring import Site, open_site
 from services.https.server import Server
 from services.https.tls import Contexts
+from services.run.care import recovery_of
 from services.run.child import GRACE, Report
 from services.run.doors import node_doors
 from services.run.household import Household
@@ -99,14 +100,14 @@ def endpoints(site: Site) -> list[Endpoint]:
         limit=limited_with_strangers(members, strangers),
     )
     peers = peers_of(site)
-    dropping = Dropping(site.catalog, site.blobs, peers)
+    dropping = Dropping(site.catalog, site.blobs, peers, brake=site.brake)
     search = FederatedSearch(site.archive, site.catalog, peers, Calls())
     storing = Storing(site.catalog, site.uploads, site.archive, site.service, dropping)
     return [
         Endpoint(Storage(site.service, site.answers, storing, search), guards=for_household),
         Endpoint(ReplicaCatalog(site.service, Mappings(site.catalog)), guards=for_members),
         Endpoint(Federation(site.service, site.members, site.invitations), guards=for_all),
-        Endpoint(Recovery(site.service), guards=for_members),
+        Endpoint(Recovery(site.service, recovery_of(site, peers), site.roles), guards=for_household),
     ]
 
 

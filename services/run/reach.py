@@ -8,6 +8,7 @@ from node.replication.federated_search import FederatedSearch
 from node.replication.peer import Peers
 from node.replication.read_through import ReadThrough
 from node.wiring import Site
+from services.run.care import healing_of
 
 FETCHES = 16
 """Packs that are fetched from one site on demand at the same time."""
@@ -27,6 +28,8 @@ class Reach:
         self._peers = peers
         self._calls, self._fetches = Calls(), Calls(each=FETCHES)
         self._demand = Demand(site.catalog, site.effects, site.intake)
+        self.whole = healing_of(site, peers)
+        """The archive, reading through damage."""
         self.search = FederatedSearch(site.archive, site.catalog, peers, self._calls)
         self.usual = self._reader(everywhere=False)
         """Retrieves what is here, and asks others for what is not."""

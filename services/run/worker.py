@@ -10,17 +10,27 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from node import telemetry
+from node.archive.archive import Archive
 from node.archive.commitment import requested
-from node.domain.errors import CopiesOwed, NodeError, Rejected
+from node.domain.errors import BrakeTripped, CopiesOwed, NodeError, NoWholeCopy, Rejected
 from node.domain.ids import AETitle, Digest, InstanceUID
 from node.domain.job import Job, Task
+from node.recovery.drill.door import carry_out
+from node.recovery.roles import on_demoted
 from node.replication import rules
+from node.replication.dropping import Dropping
+from node.replication.passing_on import PassingOn
+from node.replication.peer import Peers
 from node.wiring import Site, open_site
 from services.dicom import commitment
+from services.run.care import Caretaker, make_again, mend, repair_of, scrub_of
 from services.run.child import Report
 from services.run.couriers import Couriers
 from services.run.dicom import requestor
+from services.run.drills import live_of
+from services.run.partners import Partners
 from services.run.peers import peers_of
+from services.run.watch import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +85,7 @@ class Worker:
         with telemetry.bound(job=f"{job.kind} {job.key}"):
             try:
                 self._handlers[job.kind](job)
-            except CopiesOwed as error:
+            except (CopiesOwed, NoWholeCopy, BrakeTripped) as error:
                 log.info("a job waits", extra={"why": str(error)})
                 self._jobs.job_waits(job, str(error))
             except NodeError as error:
@@ -90,13 +100,20 @@ class Worker:
         return 1
 
 
-def handlers(site: Site) -> dict[Task, Handler]:
-    """What is done for each kind of job."""
+def handlers(site: Site, peers: Peers, stop: threading.Event | None = None) -> dict[Task, Handler]:
+    """What is done for each kind of job; what takes long leaves off when told to stop."""
+    stop = stop or threading.Event()
+    repair = repair_of(site, peers)
     return {
         Task.COMPARE: lambda job: compare(site, job),
         Task.COMMITMENT: lambda job: report(site, job),
         Task.RECONSIDER: lambda job: reconsider(site),
         Task.DROP: lambda job: None,
+        Task.GIVE_UP: lambda job: pass_on(site, peers),
+        Task.STEP_DOWN: lambda job: on_demoted(site.catalog, job.key),
+        Task.DRILL: lambda job: carry_out(live_of(site), site.node(), job, stop=stop.is_set),
+        Task.REPAIR: lambda job: mend(site, repair, job),
+        Task.REBUILD: lambda job: make_again(site, repair, job),
     }
 
 
@@ -111,6 +128,12 @@ def reconsider(site: Site) -> None:
     rules.reconsider(site.catalog)
 
 
+def pass_on(site: Site, peers: Peers) -> None:
+    """Give up what a communication site has passed on."""
+    dropping = Dropping(site.catalog, site.blobs, peers)
+    PassingOn(site.catalog, dropping, cache_days=site.settings.replication.cache_days).round()
+
+
 def report(site: Site, job: Job) -> None:
     """Call a device back with the answer to its Storage Commitment request (PS3.4 J.3.3)."""
     request = requested(job)
@@ -119,14 +142,30 @@ def report(site: Site, job: Job) -> None:
     commitment.report(requestor(site.settings.dicom), device, request.transaction, vouched)
 
 
+def take_up(archive: Archive) -> None:
+    """Begin again at once what a worker that was killed had begun, if the catalog can be written now."""
+    try:
+        archive.take_up_jobs()
+    except NodeError as error:
+        log.warning("jobs that were begun are taken up later", extra={"error": str(error)})
+
+
 def work(directory: Path, stop: threading.Event, ready: Report) -> None:
     """Open the site and work until told to stop."""
     with open_site(directory) as site:
         site.blobs.sweep()
         site.uploads.sweep()
+        take_up(site.archive)
         ready([])
-        couriers = Couriers(site, peers_of(site))
-        thread = threading.Thread(target=couriers.run, args=(stop,), name="couriers")
-        thread.start()
-        Worker(site.archive, handlers(site)).run(stop)
-        thread.join()
+        peers = peers_of(site)
+        threads = [
+            threading.Thread(target=Couriers(site, peers).run, args=(stop,), name="couriers"),
+            threading.Thread(target=Caretaker(scrub_of(site, stop)).run, args=(stop,), name="scrub"),
+            threading.Thread(target=Watcher(site).run, args=(stop,), name="watch"),
+            threading.Thread(target=Partners(site).run, args=(stop,), name="partners"),
+        ]
+        for thread in threads:
+            thread.start()
+        Worker(site.archive, handlers(site, peers, stop)).run(stop)
+        for thread in threads:
+            thread.join()

@@ -23,6 +23,7 @@ from services.soap.framework.rows import write_rows
 from services.soap.framework.service import Call, Service, operation
 from services.soap.records import (
     Digests,
+    InstanceDescription,
     JournalChanges,
     Mapping,
     SiteText,
@@ -36,6 +37,7 @@ from services.soap.records import (
     replica_of,
     ticket_of,
     written_changes,
+    written_description,
 )
 
 MappingList = Annotated[tuple[Mapping, ...], Many(up_to=LONGEST_PAGE, at_least=1)]
@@ -145,10 +147,10 @@ class ReplicaCatalog(Service):
     def changes(
         self, call: Call, origin: SiteText, epoch: Count, after: Count, many: Count = LONGEST_PAGE
     ) -> JournalChanges:
-        """Tell the journal of this site after a cursor.
+        """Tell the journal of this site after a cursor, or that of the caller, as it was read here.
 
         Args:
-            origin: this site.
+            origin: this site, or the calling one.
             epoch: which of its epochs.
             after: the number of the last entry that the caller has.
             many: at the most so many entries.
@@ -184,7 +186,7 @@ class ReplicaCatalog(Service):
 
     @operation(result="reached", faults=(Forbidden, Damaged))
     def offer_changes(self, call: Call, changes: JournalChanges) -> Count:
-        """Take entries of the caller's journal, from a site that cannot be called.
+        """Take entries of the caller's journal, or of this site's own, from a site that cannot be called.
 
         Args:
             changes: entries from where this site's cursor stands.
@@ -217,6 +219,21 @@ class ReplicaCatalog(Service):
             What is durable and in the catalog here now.
         """
         return tuple(self._doors.put_here(guest(call).member, [Digest.trusted(one) for one in digest]))
+
+    @operation(result="description")
+    def describe(
+        self, call: Call, digest: Digests
+    ) -> Annotated[tuple[InstanceDescription, ...], Many(up_to=LONGEST_PAGE)]:
+        """Say what is catalogued of instances, so that the caller can find them before it has their bytes.
+
+        Args:
+            digest: which bytes.
+
+        Returns:
+            The attributes of those that this site knows and gives the caller.
+        """
+        found = self._doors.describe(guest(call).member, [Digest.trusted(one) for one in digest])
+        return tuple(written_description(one) for one in found)
 
     @operation(result="range")
     def compare(

@@ -16,6 +16,7 @@ from node.domain.change import Changes, Cursor, News
 from node.domain.clock import Clock, system_clock
 from node.domain.errors import PeerUnreachable
 from node.domain.ids import Digest, InstanceUID, SeriesUID, SiteId, StudyUID
+from node.domain.instance import Description
 from node.domain.principal import Kind, Principal
 from node.domain.query import Key, Query
 from node.domain.replica import Replica
@@ -32,7 +33,15 @@ from services.soap.compared import read_compared, written_ranges
 from services.soap.federation import Federation
 from services.soap.framework.service import Service
 from services.soap.news import news_of, written_news
-from services.soap.records import Span, grant_of, read_changes, read_told, replica_of, written_changes
+from services.soap.records import (
+    Span,
+    description_of,
+    grant_of,
+    read_changes,
+    read_told,
+    replica_of,
+    written_changes,
+)
 from services.soap.recovery import Recovery
 from services.soap.security import Signer
 from services.soap.storage import ItemKey, QueryKey, QueryLevel, Storage
@@ -147,6 +156,11 @@ class SoapPeer:
         session = self._session(Storage, principal)
         return grant_of(session.call(Storage.prepare_to_get, digest=tuple(digests)))
 
+    def describe(self, digests: Sequence[Digest]) -> Sequence[Description]:
+        """What it has catalogued of these instances."""
+        found = self._session(ReplicaCatalog).call(ReplicaCatalog.describe, digest=tuple(digests))
+        return [description_of(one) for one in found]
+
     def fetch(self, grant: TicketGrant, digests: Sequence[Digest]) -> Iterator[Digest]:
         """Fetch bytes into the store of this site."""
         sizes = dict(grant.items)
@@ -175,6 +189,11 @@ class SoapPeer:
         """Let it read its copies back from disk now."""
         found = self._session(Recovery).call(Recovery.verify_replicas, digest=tuple(digests))
         return [replica_of(one) for one in found]
+
+    def repair(self, digests: Sequence[Digest]) -> Sequence[Digest]:
+        """Tell it that its copies look damaged or lost."""
+        taken = self._session(Recovery).call(Recovery.repair_replica, digest=tuple(digests))
+        return [Digest.trusted(one) for one in taken]
 
     def compare(self, ranges: Sequence[Range]) -> Sequence[Compared]:
         """Compare ranges of the digests that both sites hold or owe."""

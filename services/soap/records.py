@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
+from node.catalog.arrival import read, written
 from node.domain.change import Changes, Cursor, Told
-from node.domain.ids import Digest, InstanceUID, SiteId
+from node.domain.errors import MalformedMessage
+from node.domain.ids import Digest, InstanceUID, SiteId, TransferSyntaxUID
+from node.domain.instance import Description
 from node.domain.replica import CopyState, Replica
 from node.replication.peer import LONGEST_PAGE, TicketGrant
 from services.soap.framework.model import Count, DigestText, LongText, Many, Text, UidText
@@ -96,25 +99,6 @@ class JournalEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JournalChanges:
-    """A run of entries of one journal.
-
-    Attributes:
-        origin: whose journal.
-        epoch: which of its epochs.
-        head: the end of the journal now.
-        terms: a number that changes when the terms or rules of the origin do.
-        entry: the entries.
-    """
-
-    origin: SiteText
-    epoch: Count
-    head: Count
-    terms: Count
-    entry: Annotated[tuple[JournalEntry, ...], Many(up_to=LONGEST_PAGE)] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
     """Numbers of entries, both ends included.
 
@@ -125,6 +109,76 @@ class Span:
 
     first: Count
     last: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalChanges:
+    """A run of entries of one journal.
+
+    Attributes:
+        origin: whose journal.
+        epoch: which of its epochs.
+        head: the end of the journal now.
+        terms: a number that changes when the terms or rules of the origin do.
+        entry: the entries.
+        lost: numbers within this run that the origin has no more, since it was restored from a backup.
+        anew: whether these take the place of all that was read of the epoch from the first of them on.
+    """
+
+    origin: SiteText
+    epoch: Count
+    head: Count
+    terms: Count
+    entry: Annotated[tuple[JournalEntry, ...], Many(up_to=LONGEST_PAGE)] = ()
+    lost: Annotated[tuple[Span, ...], Many(up_to=LONGEST_PAGE)] = ()
+    anew: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceDescription:
+    """What is catalogued of an instance.
+
+    Attributes:
+        instance: its SOP Instance UID.
+        digest: the bytes that it is archived by.
+        transfer_syntax: how they are encoded.
+        attributes: of all levels, as a JSON object by tag (eight hexadecimal digits).
+    """
+
+    instance: UidText
+    digest: DigestText
+    transfer_syntax: UidText
+    attributes: LongText
+
+
+def written_description(one: Description) -> InstanceDescription:
+    """A description for the wire."""
+    return InstanceDescription(
+        instance=one.instance,
+        digest=one.digest,
+        transfer_syntax=one.transfer_syntax,
+        attributes=written(one.attributes),
+    )
+
+
+def description_of(told: InstanceDescription) -> Description:
+    """A description from the wire.
+
+    Raises:
+        MalformedMessage: its attributes cannot be read.
+    """
+    try:
+        attributes = read(told.attributes)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise MalformedMessage("the attributes of an instance cannot be read") from None
+    if not all(isinstance(value, str | list) for value in attributes.values()):
+        raise MalformedMessage("the attributes of an instance are texts and sequences")
+    return Description(
+        instance=InstanceUID.trusted(told.instance),
+        digest=Digest.trusted(told.digest),
+        transfer_syntax=TransferSyntaxUID.trusted(told.transfer_syntax),
+        attributes=attributes,
+    )
 
 
 def moment(microseconds: int) -> datetime:
@@ -213,6 +267,8 @@ def written_changes(changes: Changes) -> JournalChanges:
         head=changes.head,
         terms=changes.terms,
         entry=tuple(written_told(told) for told in changes.entries),
+        lost=tuple(Span(first=first, last=last) for first, last in changes.lost),
+        anew=changes.anew,
     )
 
 
@@ -224,6 +280,8 @@ def read_changes(changes: JournalChanges) -> Changes:
         head=changes.head,
         terms=changes.terms,
         entries=[read_told(entry) for entry in changes.entry],
+        lost=[(one.first, one.last) for one in changes.lost],
+        anew=changes.anew,
     )
 
 

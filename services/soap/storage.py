@@ -16,6 +16,7 @@ from node.domain.errors import (
     LastCopy,
     MalformedInstance,
     MalformedQuery,
+    ReadOnly,
     StoreFull,
     Unidentified,
     Unknown,
@@ -387,7 +388,7 @@ class Storage(Service):
         wanted = [Digest.trusted(one) for one in digest]
         return ticket_of(self._doors.prepare_to_get(asked.member, asked.principal, wanted))
 
-    @operation(result="ticket", faults=(Forbidden, StoreFull))
+    @operation(result="ticket", faults=(Forbidden, ReadOnly, StoreFull))
     def prepare_to_put(
         self, call: Call, item: Annotated[tuple[Item, ...], Many(up_to=LONGEST_PAGE)]
     ) -> Ticket:
@@ -403,7 +404,7 @@ class Storage(Service):
         items = [(Digest.trusted(one.digest), one.size) for one in item]
         return ticket_of(self._storing.prepare(asked.member, asked.principal, items))
 
-    @operation(result="fate", faults=(UnknownTicket, MalformedInstance, Unidentified, Withdrawn))
+    @operation(result="fate", faults=(UnknownTicket, MalformedInstance, ReadOnly, Unidentified, Withdrawn))
     def put_done(
         self, call: Call, ticket: TicketText, digest: Digests = ()
     ) -> Annotated[tuple[Fate, ...], Many(up_to=LONGEST_PAGE)]:
@@ -437,7 +438,9 @@ class Storage(Service):
         self._doors.prepare_to_get(asked.member, asked.principal, [name])
         return Blob(lambda: self._doors.chunks(name), size, "application/dicom")
 
-    @operation(result="fate", faults=(Forbidden, MalformedInstance, Unidentified, StoreFull, Withdrawn))
+    @operation(
+        result="fate", faults=(Forbidden, MalformedInstance, ReadOnly, Unidentified, StoreFull, Withdrawn)
+    )
     def put_object(self, call: Call, content: Blob) -> Fate:
         """Archive an instance that comes in this message.
 

@@ -20,7 +20,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from node.blobs.filesystem import FilesystemStore
 from node.blobs.memory import MemoryStore
-from node.blobs.store import BlobStore
+from node.blobs.store import PREFIXES, BlobStore
 from node.domain.errors import BlobMissing, DigestMismatch, StoreFailing, StoreFull
 from node.domain.ids import Digest
 
@@ -41,6 +41,8 @@ class Subject:
     """A store of the same kind without room."""
     leftovers: Callable[[], int]
     """How many unfinished blobs lie about."""
+    evidence: Callable[[], set[tuple[str, bytes]]]
+    """What was set aside: digests and bytes."""
 
 
 def filesystem(folder: Path) -> Subject:
@@ -57,6 +59,7 @@ def filesystem(folder: Path) -> Subject:
         reopened=lambda: FilesystemStore(root),
         full=lambda: FilesystemStore(folder / "full", reserve=1 << 60),
         leftovers=lambda: len(list((root / "incoming").iterdir())),
+        evidence=lambda: {(path.name[:64], path.read_bytes()) for path in (root / "evidence").iterdir()},
     )
 
 
@@ -67,7 +70,12 @@ def memory(_: Path) -> Subject:
         store.blobs[digest] = b"\0rotten"
 
     return Subject(
-        store, rot=rot, reopened=lambda: store, full=lambda: MemoryStore(capacity=0), leftovers=lambda: 0
+        store,
+        rot=rot,
+        reopened=lambda: store,
+        full=lambda: MemoryStore(capacity=0),
+        leftovers=lambda: 0,
+        evidence=lambda: {(str(digest), held) for digest, held in store.evidence},
     )
 
 
@@ -216,6 +224,64 @@ def test_a_blob_that_is_not_held_is_named_missing(store):
             ask(UNKNOWN)
     assert store.size(UNKNOWN) is None
     store.remove(UNKNOWN)
+
+
+def test_a_whole_blob_is_opened_at_its_beginning_and_a_rotten_or_missing_one_is_not(subject):
+    digest = subject.store.put([b"a slice of a study"])
+    with subject.store.open_whole(digest) as file:
+        assert file.read() == b"a slice of a study"
+        assert os.pread(file.fileno(), 5, 2) == b"slice"
+    subject.rot(digest)
+    with pytest.raises(DigestMismatch):
+        subject.store.open_whole(digest)
+    with subject.store.open(digest):
+        """As it is, it can still be opened."""
+    with pytest.raises(BlobMissing):
+        subject.store.open_whole(UNKNOWN)
+
+
+def test_rotten_bytes_that_were_set_aside_outlive_what_becomes_of_the_blob(subject):
+    digest, other = subject.store.put([b"a slice of a study"]), subject.store.put([b"another"])
+    subject.rot(digest)
+    rotten = content(subject.store, digest)
+    assert subject.store.set_aside(digest)
+    assert content(subject.store, digest) == rotten
+    subject.store.put([b"a slice of a study"])
+    assert subject.evidence() == {(digest, rotten)}
+    subject.store.verify(digest)
+    subject.store.remove(digest)
+    assert subject.evidence() == {(digest, rotten)}
+    assert list(subject.reopened().digests()) == [other]
+    assert not subject.store.set_aside(digest)
+
+
+def test_what_is_set_aside_twice_is_one_piece_of_evidence_and_what_differs_is_two(subject):
+    digest = subject.store.put([b"a slice of a study"])
+    for _ in range(2):
+        assert subject.store.set_aside(digest)
+    assert len(subject.evidence()) == 1
+    subject.store.put([b"a slice of a study"])
+    subject.rot(digest)
+    subject.store.set_aside(digest)
+    assert len(subject.evidence()) == 2
+
+
+def test_a_listing_has_the_names_and_sizes_of_one_folder_and_no_more(store):
+    held = {store.put([str(number).encode() * 5]): 5 * len(str(number)) for number in range(300)}
+    assert store.listing("00") == {digest: size for digest, size in held.items() if digest[:2] == "00"}
+    found = [store.listing(prefix) for prefix in PREFIXES]
+    assert {digest: size for some in found for digest, size in some.items()} == held
+    assert sum(map(len, found)) == len(held)
+    with store.writer() as writer:
+        writer.write(b"half")
+        store.set_aside(next(iter(held)))
+        assert sum(len(store.listing(prefix)) for prefix in PREFIXES) == len(held)
+
+
+def test_a_listing_tells_the_size_that_is_there_and_not_the_one_that_was(subject):
+    digest = subject.store.put([b"0123456789"])
+    subject.rot(digest)
+    assert subject.store.listing(digest[:2]) == {digest: len(content(subject.store, digest))}
 
 
 def test_a_removed_blob_is_gone_and_may_come_back(subject):

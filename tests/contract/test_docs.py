@@ -9,11 +9,16 @@ from pathlib import Path
 import click
 import pytest
 
+from node.domain.finding import Finding
 from node.domain.instance import Conflict, Quarantined
 from node.domain.principal import Device, Knock
 from node.identity.rotation import Progress
 from node.settings.load import table
 from node.settings.text import EXAMPLE, markdown, toml
+from services.cli.alerts import AlertRow
+from services.cli.care.brake import BrakeRow
+from services.cli.care.proof import ProofRow
+from services.cli.care.scrub import ScrubRow
 from services.cli.federation.peers import OwnState, PeerState
 from services.cli.main import main
 from services.cli.output import MEANINGS
@@ -110,7 +115,21 @@ def test_every_exit_code_is_explained(code):
 
 @pytest.mark.parametrize(
     "cls",
-    [Status, Device, Knock, Quarantined, Conflict, OwnState, PeerState, Progress],
+    [
+        Status,
+        AlertRow,
+        Device,
+        Knock,
+        Quarantined,
+        Conflict,
+        OwnState,
+        PeerState,
+        Progress,
+        Finding,
+        BrakeRow,
+        ProofRow,
+        ScrubRow,
+    ],
     ids=lambda cls: cls.__name__,
 )
 def test_every_key_of_json_is_named(cls):

@@ -206,6 +206,7 @@ def with_zeep(world: World, soap: str) -> list[dict[str, Any]]:
         "metadata of nobody": lambda: federation.metadata(site="nowhere"),
         "status": recovery.status,
         "verifyReplicas": lambda: recovery.verifyReplicas(digest=[told["digest"]]),
+        "repairReplica": lambda: recovery.repairReplica(digest=[told["digest"]]),
         "verifyReplicas of no digest": lambda: recovery.verifyReplicas(digest=["no digest"]),
     }
     return [heard_by_zeep(name, call) for name, call in calls.items()]
@@ -253,6 +254,7 @@ EVERY_CALL = {
     "members",
     "status",
     "verifyReplicas",
+    "repairReplica",
     *FAULTS,
 }
 
@@ -281,12 +283,13 @@ def test_the_federation_is_called(heard):
     assert (member["site"], member["standing"]) == ("prague", "active")
 
 
-def test_recovery_is_called(heard):
+def test_recovery_is_called(heard, world):
     status = heard["status"]["answer"]
     assert status["site"] == "brno"
     assert int(status["head"]) > 0
     [mapping] = heard["verifyReplicas"]["answer"]
     assert (mapping["site"], mapping["state"]) == ("brno", "verified")
+    assert heard["repairReplica"]["answer"] == [world.digest]
 
 
 @pytest.mark.parametrize("call", FAULTS)

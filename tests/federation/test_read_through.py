@@ -268,3 +268,34 @@ def test_a_retrieval_that_is_given_up_leaves_the_rest_to_replication(sites, monk
     retrieval.portions.close()
     settle(*sites)
     assert brno.rows("SELECT count(*) FROM instance") == [(3,)]
+
+
+def near_and_far(brno, near, far) -> Seeker:
+    """Brno has measured how far both are, which hold the same study."""
+    for site in (near, far):
+        brno.network.sever("brno", site.name)
+    give(far, 4)
+    settle(near, far)
+    brno.network.heal()
+    with brno.catalog.begin() as unit:
+        for site, rtt in ((near, 3_000), (far, 80_000)):
+            contact = unit.members.contact(site.name)
+            unit.members.save_contact(replace(contact, rtt=rtt, heard_at=unit.now, failed_at=0))
+    return Seeker(brno)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_of_several_holders_the_nearest_one_is_asked(sites, turn):
+    near, far = sites[1:][::turn]
+    seeker = near_and_far(sites[0], near, far)
+    assert seeker.reader().bring(sites[0].device, STUDY_1) == 4
+    assert len(seeker.moods[near.name].fetched) == 4
+    assert not seeker.moods[far.name].fetched
+
+
+def test_a_near_holder_that_falls_over_in_the_middle_is_replaced_by_the_next(sites):
+    brno, prague, wien = sites
+    seeker = near_and_far(brno, wien, prague)
+    seeker.moods["wien"].gives = 1
+    assert seeker.reader().bring(brno.device, STUDY_1) == 4
+    assert (len(seeker.moods["wien"].fetched), len(seeker.moods["prague"].fetched)) == (1, 3)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ from node.journal.entry import Fact, verify
 from node.recovery.rebuild import rebuild
 from node.replication.reconcile import reconcile
 from node.replication.rules import RuleBook
+from tests.support.backups import copied, restore
 from tests.support.federation import FederatedSite, federation, settle
 from tests.support.fragile import Crash
 from tests.support.pool import PATIENTS, PLACES, STUDIES, Sample, sample, study_of, uid_of
@@ -81,6 +83,10 @@ class ThreeSites(RuleBasedStateMachine):
         """Bytes that rotted at a site."""
         self.given_up: dict[str, set[Digest]] = {name: set() for name in NAMES}
         self.deeds = dict.fromkeys(NAMES, 0)
+        self.backups: dict[str, tuple[Path, int]] = {}
+        """A copy of the catalog of some sites, and how many deeds it knows of."""
+        self.restored: set[str] = set()
+        """Sites that were restored and may not have noticed yet."""
         self.devices_send(first, 0)
 
     def teardown(self) -> None:
@@ -88,6 +94,8 @@ class ThreeSites(RuleBasedStateMachine):
             return
         with self.stack:
             self.comes_to_rest()
+            self.restored.clear()
+            self.promises_are_kept()
             self.shows_the_same_everywhere()
             self.claims_what_is_there()
             self.agrees_when_compared()
@@ -250,6 +258,27 @@ class ThreeSites(RuleBasedStateMachine):
             self.sites[place].catalog.close()
         self.sites[place].crash()
 
+    @rule(place=places)
+    def a_backup_is_made(self, place: int) -> None:
+        site = self.sites[place]
+        self.backups[site.name] = copied(site), self.deeds[site.name]
+
+    @rule(place=places)
+    def a_site_is_restored_from_an_old_copy(self, place: int) -> None:
+        """Its catalog is an old one; what nobody had read since is forgotten, its bytes are as they were."""
+        site = self.sites[place]
+        if site.name not in self.backups:
+            return
+        copy, self.deeds[site.name] = self.backups[site.name]
+        restore(site, copy)
+        self.restored.add(site.name)
+        claimed = {
+            digest for other in self.sites for digest, at in verified(other, "held") if at == site.name
+        }
+        self.damaged |= {
+            (site.name, digest) for digest in claimed | copies_of(site) if not holds(site, digest)
+        }
+
     @rule(place=places, choice=st.randoms(use_true_random=False), rots=st.booleans())
     def bytes_are_damaged(self, place: int, choice, rots: bool) -> None:
         """One copy of several rots or is gone; the site does not vouch for it when it is asked."""
@@ -298,15 +327,17 @@ class ThreeSites(RuleBasedStateMachine):
         """Each entry up to a cursor is here as its origin wrote it, or noted as withheld."""
         for site in self.sites:
             for origin in self.sites:
-                if origin is not site:
-                    self.has_read(site, origin)
+                if origin is not site and origin.name not in self.restored:
+                    for epoch in {1, *journals_of(origin)}:
+                        self.has_read(site, origin, epoch)
 
-    def has_read(self, site: FederatedSite, origin: FederatedSite) -> None:
+    def has_read(self, site: FederatedSite, origin: FederatedSite, epoch: int) -> None:
         with site.catalog.reading() as unit, origin.catalog.reading() as there:
-            head = unit.cursors.find(origin.name, 1)
-            known = {entry.seq: entry for entry in unit.journal.after(0, origin=origin.name, epoch=1)}
-            noted = {n for first, last in unit.cursors.gaps(origin.name, 1) for n in range(first, last + 1)}
-            written = {entry.seq: entry for entry in there.journal.after(0)}
+            head = unit.cursors.find(origin.name, epoch)
+            known = {entry.seq: entry for entry in unit.journal.after(0, origin=origin.name, epoch=epoch)}
+            gaps = unit.cursors.gaps(origin.name, epoch)
+            noted = {n for first, last in gaps for n in range(first, last + 1)}
+            written = {entry.seq: entry for entry in there.journal.after(0, epoch=epoch)}
         assert head.seq <= max(written, default=0)
         assert not head.seq or written[head.seq].hash == head.hash
         assert all(written[seq] == entry for seq, entry in known.items())
@@ -471,6 +502,11 @@ def verified(site: FederatedSite, *besides: str) -> list[tuple[Digest, str]]:
     ]
 
 
+def journals_of(site: FederatedSite) -> list[int]:
+    """The epochs of a site, as far as anything of them is there."""
+    return [row[0] for row in site.rows(f"SELECT DISTINCT epoch FROM journal WHERE origin = '{site.name}'")]
+
+
 def proved_by(site: FederatedSite) -> set[Digest]:
     """What a site has told that it has read back, and not told since that it is gone."""
     proved: set[Digest] = set()
@@ -483,10 +519,15 @@ def proved_by(site: FederatedSite) -> set[Digest]:
 
 def unread_farewell(site: FederatedSite, other: FederatedSite, digest: Digest) -> bool:
     """Whether a site has said that its copy is gone, and the other one has not read it or may not."""
+    return any(unread(site, other, digest, epoch) for epoch in journals_of(other))
+
+
+def unread(site: FederatedSite, other: FederatedSite, digest: Digest, epoch: int) -> bool:
     with site.catalog.reading() as unit, other.catalog.reading() as there:
-        head = unit.cursors.find(other.name, 1).seq
-        gaps = unit.cursors.gaps(other.name, 1)
-        said = [e.seq for e in there.journal.after(0) if e.kind is Fact.COPIES and digest in e.says["gone"]]
+        head = unit.cursors.find(other.name, epoch).seq
+        gaps = unit.cursors.gaps(other.name, epoch)
+        told = there.journal.after(0, epoch=epoch)
+        said = [e.seq for e in told if e.kind is Fact.COPIES and digest in e.says["gone"]]
     return any(seq > head or any(first <= seq <= last for first, last in gaps) for seq in said)
 
 

@@ -23,9 +23,9 @@ from typing import TypeVar
 from node.archive.archive import Archive
 from node.blobs.memory import MemoryStore
 from node.domain.change import Changes, Cursor, News
-from node.domain.errors import NodeError, PeerUnreachable
+from node.domain.errors import NodeError, NoWholeCopy, PeerUnreachable
 from node.domain.ids import AETitle, Digest, InstanceUID, SiteId
-from node.domain.instance import Admission, Offer
+from node.domain.instance import Admission, Description, Offer
 from node.domain.job import Job, Task
 from node.domain.member import Member, Standing
 from node.domain.principal import DEVICE_ACTIONS, Kind, Principal
@@ -35,12 +35,18 @@ from node.identity import keys
 from node.identity.home import Home
 from node.identity.members import Members, derive_member, derive_members, state_consent, state_standing
 from node.journal.entry import Fact
+from node.recovery.brake import Brake
+from node.recovery.check import Check
+from node.recovery.relist import Relist
+from node.recovery.repair import Repair
+from node.recovery.roles import Roles, on_demoted
 from node.replication import rules
 from node.replication.courier import Courier
 from node.replication.dropping import Dropping
 from node.replication.effects import Effects
 from node.replication.habits import Habits
 from node.replication.intake import Intake
+from node.replication.passing_on import PassingOn
 from node.replication.peer import Compared, Peer, Range, TicketGrant
 from node.replication.service import Service
 from tests.support.fragile import Crash, FragileCatalog, FragileStore, SkewedClock
@@ -160,7 +166,38 @@ class FederatedSite:
     @property
     def dropping(self) -> Dropping:
         """Gives up copies of this site."""
-        return Dropping(self.catalog, self.blobs, self.peer)
+        return Dropping(self.catalog, self.blobs, self.peer, brake=self.brake)
+
+    @property
+    def roles(self) -> Roles:
+        """Which part each site plays."""
+        return Roles(self.catalog)
+
+    @property
+    def passing_on(self) -> PassingOn:
+        """Gives up what a communication site has passed on, the day after."""
+        return PassingOn(self.catalog, Dropping(self.catalog, self.blobs, self.peer), cache_days=1)
+
+    @property
+    def check(self) -> Check:
+        """Compares catalog and disk; no writer is in the middle of anything, so it does not wait."""
+        return Check(self.catalog, self.blobs, wait=lambda _: None)
+
+    @property
+    def brake(self) -> Brake:
+        """Stops mass repair."""
+        return Brake(self.catalog)
+
+    @property
+    def repair(self) -> Repair:
+        """Mends copies of this site from those of others."""
+        relist = Relist(self.catalog, self.blobs, self.archive)
+        return Repair(self.catalog, self.blobs, self.peer, self.brake, relist)
+
+    @property
+    def node(self) -> Principal:
+        """The node itself."""
+        return Principal(kind=Kind.NODE, name=self.name, site=self.name)
 
     def work(self, many: int = 8) -> int:
         """Carry out jobs that are due, as the worker process does; how many were done."""
@@ -174,6 +211,12 @@ class FederatedSite:
                 self.archive.compare(InstanceUID(uid), Digest(digest))
             elif job.kind is Task.RECONSIDER:
                 rules.reconsider(self.catalog)
+            elif job.kind is Task.STEP_DOWN:
+                on_demoted(self.catalog, job.key)
+            elif job.kind is Task.GIVE_UP:
+                self.passing_on.round()
+            elif job.kind is Task.REPAIR and not self.repair.heal(self.node, Digest(job.key)):
+                raise NoWholeCopy(job.key)
         except NodeError as error:
             self.archive.job_failed(job, str(error))
             return False
@@ -259,6 +302,9 @@ class LocalPeer(Peer):
             "prepare_to_get", lambda service, member: service.prepare_to_get(member, asks, digests)
         )
 
+    def describe(self, digests: Sequence[Digest]) -> Sequence[Description]:
+        return self._call("describe", lambda service, member: service.describe(member, digests))
+
     def fetch(self, grant: TicketGrant, digests: Sequence[Digest]) -> Iterator[Digest]:
         service, member = self._service()
         service.to_get(grant.ticket, member.site, digests)
@@ -277,6 +323,9 @@ class LocalPeer(Peer):
 
     def verify(self, digests: Sequence[Digest]) -> Sequence[Replica]:
         return self._call("verify", lambda service, member: service.verify(member, digests))
+
+    def repair(self, digests: Sequence[Digest]) -> Sequence[Digest]:
+        return self._call("repair", lambda service, member: service.repair(member, digests))
 
     def compare(self, ranges: Sequence[Range]) -> Sequence[Compared]:
         return self._call("compare", lambda service, member: service.compare(member, ranges))

@@ -16,6 +16,7 @@ from services.soap.framework.blob import Blob
 from services.soap.framework.contract import contract_of
 from services.soap.news import SiteNews
 from services.soap.records import Item, JournalChanges, Mapping, Span
+from services.soap.recovering import DrillScenario
 from services.soap.recovery import Recovery
 from services.soap.services import SERVICES
 from services.soap.storage import QueryKey, QueryLevel, Storage
@@ -77,6 +78,7 @@ def everything(*things: Thing, site: str = "prague", origin: str = "brno") -> di
         ReplicaCatalog.offer_changes: {"changes": JournalChanges(origin=site, epoch=1, head=0, terms=0)},
         ReplicaCatalog.wanted: {},
         ReplicaCatalog.arrived: {"digest": digests},
+        ReplicaCatalog.describe: {"digest": digests},
         ReplicaCatalog.compare: {"range": (AskedRange(prefix="", fingerprint=FINGERPRINT),)},
         Federation.members: {},
         Federation.metadata: {},
@@ -86,6 +88,14 @@ def everything(*things: Thing, site: str = "prague", origin: str = "brno") -> di
         Federation.resume: {},
         Recovery.status: {},
         Recovery.verify_replicas: {"digest": digests},
+        Recovery.repair_replica: {"digest": digests},
+        Recovery.findings: {},
+        Recovery.start_scrub: {},
+        Recovery.rebuild: {},
+        Recovery.promote: {"reason": "the other one is lost", "in_place_of": site},
+        Recovery.demote: {"reason": "maintenance"},
+        Recovery.start_drill: {"scenario": DrillScenario.BIT_ROT},
+        Recovery.drill_report: {"name": "bit-rot-1"},
         Federation.leave: {"reason": "moving"},
     }
 

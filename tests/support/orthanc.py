@@ -42,6 +42,10 @@ class Orthanc:
         """PUT something as JSON."""
         self._call("PUT", path, json.dumps(body).encode())
 
+    def delete(self, path: str) -> None:
+        """DELETE a resource."""
+        self._call("DELETE", path)
+
     def clear(self) -> None:
         """Forget every patient."""
         for patient in self.get("patients"):
@@ -67,16 +71,27 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path) -> Iterator[Orthanc]:
-    """Run an Orthanc until the end of the block; its files are in the folder."""
+def orthanc(
+    folder: Path, *, dicom_port: int | None = None, http_port: int | None = None, **more: object
+) -> Iterator[Orthanc]:
+    """Run an Orthanc until the end of the block; its files are in the folder.
+
+    Args:
+        folder: may be that of an Orthanc that ran before.
+        dicom_port: a free one unless it is said.
+        http_port: a free one unless it is said.
+        **more: settings of Orthanc.
+    """
     program = requires("Orthanc")
-    running = Orthanc(dicom_port=free_port(), http_port=free_port(), folder=folder / "files")
+    running = Orthanc(
+        dicom_port=dicom_port or free_port(), http_port=http_port or free_port(), folder=folder / "files"
+    )
     settings = {
         "Name": "peer", "StorageDirectory": str(folder), "IndexDirectory": str(folder), "Plugins": [],
         "HttpPort": running.http_port, "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
         "DicomPort": running.dicom_port, "DicomAet": AE_TITLE, "DicomCheckCalledAet": True,
         "DicomAlwaysAllowStore": True, "DicomAlwaysAllowEcho": True, "OverwriteInstances": True,
-        "ConcurrentJobs": 2, "SaveJobs": False, "StableAge": 1,
+        "ConcurrentJobs": 2, "SaveJobs": False, "StableAge": 1, **more,
     }  # fmt: skip
     configuration = write(folder / "orthanc.json", json.dumps(settings).encode())
     log = folder / "orthanc.log"

@@ -25,6 +25,7 @@ PACKAGES = {
     "npm": "npm",
     "rsync": "rsync",
     "ip": "iproute2",
+    "nsenter": "util-linux",
     "php": "php-cli",
     "wsdl2h": "gsoap",
     "soapcpp2": "gsoap",

@@ -16,7 +16,7 @@ echo "$@" >> {folder}/asked
 test -e {policy} && echo held back >> {folder}/asked
 test "$2" = install || exit 0
 cd {folder}
-for tool in strace fusermount3 Orthanc storescu node npm rsync ip php wsdl2h soapcpp2 cc
+for tool in strace fusermount3 Orthanc storescu node npm rsync ip nsenter php wsdl2h soapcpp2 cc
 do echo > $tool; ./chmod +x $tool; done
 for file in usr/lib/php/20220829/soap.so usr/include/stdsoap2.h usr/include/stdio.h
 do ./mkdir -p ${{file%/*}}; echo > $file; done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from node.domain.errors import PeerUnreachable
 from services.cli.demo.corpus import Sent
 from services.cli.demo.running import HOST
 
+PATIENCE = 10.0
+"""Seconds for the thread of an association to come to rest; it takes milliseconds."""
 CONTEXTS = 126
 """Pairs of SOP class and transfer syntax in one association, with room for another context."""
 
@@ -53,7 +56,10 @@ class Peer:
             contexts = [build_context(*pair) for pair in sorted({_pair(sent) for sent in batch})]
             with self._associated(contexts) as association:
                 for sent in batch:
-                    yield sent, association.send_c_store(sent.path).Status
+                    answer = association.send_c_store(sent.path)
+                    if "Status" not in answer:
+                        raise PeerUnreachable(self.node, "it has not answered in time")
+                    yield sent, answer.Status
 
     def find(self, **keys: str) -> list[Dataset]:
         """Studies that match."""
@@ -107,7 +113,7 @@ class Peer:
         handlers: list[evt.EventHandlerType] | None = None,
     ) -> Association:
         entity = AE(ae_title=self.ae_title)
-        return entity.associate(
+        association = entity.associate(
             HOST,
             self.port,
             contexts=contexts,
@@ -115,6 +121,38 @@ class Peer:
             ext_neg=list(roles or []),
             evt_handlers=handlers,
         )
+        if association.is_established:
+            _Rest(association).begin()
+        return association
+
+
+class _Rest(threading.Event):
+    """Keeps the thread of an association that calls from taking answers that somebody else waits for.
+
+    pynetdicom lets that thread go on between two requests and stops it before the next one, but does not
+    always wait until it has stopped: on a busy machine it then takes the answer and throws it away.
+    """
+
+    def __init__(self, association: Association) -> None:
+        super().__init__()
+        self._association = association
+        self._begun = threading.Event()
+
+    def begin(self) -> None:
+        """Let the thread rest from now on."""
+        self._association._reactor_checkpoint = self
+        self._begun.wait(PATIENCE)
+
+    def set(self) -> None:
+        """Let the thread go on: only to its end."""
+        association = self._association
+        if association._kill or association._sent_abort or not association.is_established:
+            super().set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Rest; called by the thread."""
+        self._begun.set()
+        return super().wait(timeout)
 
 
 def _pair(sent: Sent) -> tuple[str, str]:

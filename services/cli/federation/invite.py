@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from node.domain.ids import SiteId
-from node.domain.rule import EVERYTHING, Terms
+from node.domain.rule import Terms
 from node.identity.handshake import Invited
 from node.identity.invitations import USED, is_open
 from node.settings.kinds import is_web_address
@@ -56,6 +56,11 @@ PAUSE: Final = 0.5
     help="Wait until the site has joined, and ask for confirmation.  [default: at a terminal]",
 )
 @click.option("--yes", is_flag=True, help="Confirm the site in advance: whoever has token and code gets in.")
+@click.option(
+    "--returning",
+    is_flag=True,
+    help="The site is a member that has lost its folder and comes back: its old key is not trusted any more.",
+)
 @types.json_option
 def invite(
     directory: Path,
@@ -67,6 +72,7 @@ def invite(
     hours: float | None,
     wait: bool | None,
     yes: bool,
+    returning: bool,
     json_: bool,
 ) -> None:
     """Make out an invitation: a token to send, and a short code to read over the phone.
@@ -76,6 +82,9 @@ def invite(
 
     What is exchanged can be said here, or later with `konzilium consent`; without a word it is everything,
     both ways. The other site says the same from its side, and only what both allow is exchanged.
+
+    A member that has lost its folder, keys included, is invited with --returning: it comes back under its
+    name with a new key, on the terms of before, and gets its own journal and its studies back.
     """
     with open_site(directory) as site:
         invited = site.invitations.invite(
@@ -83,11 +92,12 @@ def invite(
             name,
             url=checked(url),
             lifetime=timedelta(hours=hours or site.settings.federation.invitation_hours).total_seconds(),
-            export=_given(export),
-            accept=_given(accept),
+            export=joined(export),
+            accept=joined(accept),
             confirmed=yes,
+            returning=returning,
         )
-        tell(invited, directory, yes=yes, json_=json_)
+        tell(invited, directory, yes=yes, returning=returning, json_=json_)
         if sys.stdin.isatty() if wait is None else wait:
             follow(site, invited, directory)
 
@@ -103,7 +113,7 @@ def checked(url: str | None) -> str | None:
     return url
 
 
-def tell(invited: Invited, directory: Path, *, yes: bool, json_: bool) -> None:
+def tell(invited: Invited, directory: Path, *, yes: bool, returning: bool, json_: bool) -> None:
     """Say what to do with token and code; this is the only time that they are shown."""
     token = invited.token
     if json_:
@@ -125,7 +135,7 @@ def tell(invited: Invited, directory: Path, *, yes: bool, json_: bool) -> None:
     say(f"Read this code to them over the phone:  {invited.code}")
     say_fingerprints(token.inviter, token.fingerprints)
     say("There they say:")
-    say("  konzilium join DIR TOKEN")
+    say(f"  konzilium {'rebuild DIR --from-peers --invitation' if returning else 'join DIR'} TOKEN")
     if not yes:
         say(f"When they have, confirm it here with `konzilium confirm {directory} {token.site}`.")
 
@@ -149,8 +159,3 @@ def follow(site: Site, invited: Invited, directory: Path) -> None:
         say(f"{token.site} is a member.")
     else:
         say(f"Nothing is exchanged until you say `konzilium confirm {directory} {token.site}`.")
-
-
-def _given(terms: tuple[Terms, ...]) -> Terms:
-    given = joined(terms)
-    return EVERYTHING if given is None else given

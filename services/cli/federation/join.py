@@ -75,8 +75,16 @@ def join(
     tell(site, member, welcome, introduced)
 
 
-def enter(site: Site, token: Token, code: str, export: Terms, accept: Terms) -> tuple[Member, Welcome]:
-    """Call the inviter and become a member.
+def enter(
+    site: Site,
+    token: Token,
+    code: str,
+    export: Terms = EVERYTHING,
+    accept: Terms = EVERYTHING,
+    *,
+    returning: bool = False,
+) -> tuple[Member, Welcome]:
+    """Call the inviter and become a member; again, if this site returns and has lost its memory.
 
     Raises:
         PeerUnreachable: it does not answer, or somebody else answers in its place.
@@ -97,7 +105,10 @@ def enter(site: Site, token: Token, code: str, export: Terms, accept: Terms) -> 
             proof=application.proof,
         )
     welcome = welcome_of(answer, token.inviter)
-    return joining.finish(operator, attempt, offered, welcome, export=export, accept=accept), welcome
+    member = joining.finish(
+        operator, attempt, offered, welcome, export=export, accept=accept, returning=returning
+    )
+    return member, welcome
 
 
 def tell(site: Site, member: Member, welcome: Welcome, introduced: list[Member]) -> None:

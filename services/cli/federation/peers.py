@@ -36,6 +36,8 @@ class PeerState:
 
     site: str
     standing: str
+    role: str
+    term: int
     reason: str
     introduced_by: str
     url: str | None
@@ -65,6 +67,9 @@ class OwnState:
     """How this site is in the federation, as `--json` writes it."""
 
     site: str
+    role: str
+    term: int
+    successors: tuple[str, ...]
     url: str | None
     metadata_version: int
     fingerprint: str
@@ -110,11 +115,14 @@ def look(site: Site) -> tuple[OwnState, list[PeerState]]:
     progress = Rotation(site.catalog, site.home).progress()
     waiting = site.invitations.open()
     with site.catalog.reading() as unit:
-        told = site.home.announced(unit)
+        told, here = site.home.announced(unit), unit.roles.here()
         agreed = agreed_with(unit)
         found = [_state(unit, member, agreed) for member in unit.members.all()]
     own = OwnState(
         site=site.settings.site.name,
+        role=here.role,
+        term=here.term,
+        successors=here.successors,
         url=site.home.url,
         metadata_version=told[1].version if told else 0,
         fingerprint=progress.fingerprint,
@@ -175,19 +183,36 @@ def _attention_of_active(peer: PeerState, where: Path, now: int) -> Iterator[str
 def tell(own: OwnState, found: list[PeerState], needs: list[str], now: int) -> None:
     """Say it to a person."""
     say(f"Site {own.site}, called at {own.url or 'no address: it only calls'}")
+    say(f"  Role         {own.role}{_heirs(own)}")
     say(f"  Metadata     version {own.metadata_version}")
     say(f"  Key          {own.certificate_days} days left{_change(own)}")
     for invitation in own.invitations:
         say(f"  Invitation   for {invitation}")
     if found:
         columns(
-            ("SITE", "STANDING", "BY", "ADDRESS", "LAST HEARD", "TO SEND", "TO FETCH", "GIVE", "TAKE", "KEY"),
+            (
+                "SITE",
+                "STANDING",
+                "ROLE",
+                "BY",
+                "ADDRESS",
+                "LAST HEARD",
+                "TO SEND",
+                "TO FETCH",
+                "GIVE",
+                "TAKE",
+                "KEY",
+            ),
             [_row(one, now) for one in found],
         )
     else:
         say("No other site yet; invite one with `konzilium invite`, or join on an invitation.")
     for need in needs:
         say(f"! {need}")
+
+
+def _heirs(own: OwnState) -> str:
+    return f", in its place: {', '.join(own.successors)}" if own.successors else ""
 
 
 def _change(own: OwnState) -> str:
@@ -200,6 +225,7 @@ def _row(peer: PeerState, now: int) -> tuple[Any, ...]:
     return (
         peer.site,
         peer.standing,
+        peer.role,
         peer.introduced_by,
         peer.url or "only calls",
         f"{span((now - peer.heard_at) / MICRO)} ago" if peer.heard_at else "never",
@@ -231,9 +257,12 @@ def _state(unit: Unit, member: Member, agreed: frozenset[str]) -> PeerState:
     out: Lag = unit.replicas.lag(member.site)
     wanted: Lag = unit.wants.lag(member.site)
     read = unit.cursors.find(member.site, contact.epoch).seq
+    part = unit.roles.of(member.site)
     return PeerState(
         site=member.site,
         standing=member.standing,
+        role=part.role,
+        term=part.term,
         reason=member.reason,
         introduced_by=member.introduced_by,
         url=member.url,

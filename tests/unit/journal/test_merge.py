@@ -194,6 +194,12 @@ def test_a_site_knew_its_own_earlier_facts():
     assert knew(lock(1, seq=1, epoch=2), retracted(seq=9, epoch=1))
 
 
+def test_a_fact_that_a_restored_site_states_again_knew_what_it_knew_at_first():
+    again = lock(1, {"brno/1": 4}, seq=1, epoch=2)
+    assert knew(again, retracted(seq=4, epoch=1))
+    assert not knew(again, retracted(seq=5, epoch=1)), "it was lost when the lock was set"
+
+
 @pytest.mark.parametrize(("untils", "last"), [([], 0), ([5], 5), ([5, 9, 7], 9)])
 def test_the_longest_lock_holds(untils, last):
     assert locked_until([lock(until, at=at) for at, until in enumerate(untils)]) == last

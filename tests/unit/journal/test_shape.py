@@ -33,6 +33,16 @@ GOOD = {
     Fact.MEMBER: {"site": "olomouc", "descriptor": "<x/>"},
     Fact.STANDING: {"site": "olomouc", "standing": "active", "reason": "", "by": ""},
     Fact.CONSENT: {"site": "olomouc", "export": [{}], "accept": [{"modalities": ["CT"]}], "by": ""},
+    Fact.ROLE: {
+        "site": "brno",
+        "role": "backup",
+        "term": 2,
+        "successors": ["brno", "olomouc"],
+        "of": "1 brno 1 1",
+        "after": "",
+        "reason": "lost",
+        "by": "operator:a@prague",
+    },
 }
 
 
@@ -81,6 +91,10 @@ def test_a_fact_with_a_value_of_another_type_stays_out(kind, name):
         (Fact.MEMBER, "site", "Prague "),
         (Fact.STANDING, "standing", "emperor"),
         (Fact.CONSENT, "export", [{"colour": "red"}]),
+        (Fact.ROLE, "role", "emperor"),
+        (Fact.ROLE, "successors", ["Prague "]),
+        (Fact.ROLE, "successors", ["prague"] * 65),
+        (Fact.ROLE, "term", -1),
         (Fact.CORRECT, "set", {"not a tag": "x"}),
         (Fact.CORRECT, "reason", "x" * 5000),
     ],

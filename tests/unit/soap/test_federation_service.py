@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from node.domain.chain import Head
 from node.domain.change import News
 from node.domain.errors import (
     AccessDenied,
@@ -39,6 +40,9 @@ NEWS = News(
     audit_head=12,
     audit_hash="cd" * 32,
     reached={"1": 7},
+    marks={"1": "ef" * 32},
+    ends={"1": Head(seq=4, hash="01" * 32)},
+    recalled={"1": 3},
     gaps={"1": [(2, 3)]},
 )
 

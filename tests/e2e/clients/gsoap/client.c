@@ -152,6 +152,14 @@ static void recovery(const char *base, char *digest) {
     }
     printf("]}\n");
   }
+  struct ns4__repairReplica repair = {1, &digest};
+  struct ns4__repairReplicaResponse asked;
+  if (well("repairReplica",
+           soap_call___ns4__repairReplica_(soap, at(base, "recovery"), NULL, &repair, &asked))) {
+    printf("[");
+    for (int at = 0; at < asked.__sizedigest; at++) printf("%s\"%s\"", at ? ", " : "", asked.digest[at]);
+    printf("]}\n");
+  }
   if (well("verifyReplicas of no digest",
            soap_call___ns4__verifyReplicas_(soap, at(base, "recovery"), NULL, &malformed, &found))) {
     printf("null}\n");

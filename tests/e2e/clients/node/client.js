@@ -14,7 +14,7 @@ async function client(service) {
     forceSoap12Headers: told.soap === '1.2',
     endpoint: `${told.base}/soap/${service}/1`,
   });
-  const [[name, ports]] = Object.entries(made.describe());
+  const [[name, ports]] = Object.entries(made.wsdl.describeServices());
   const port = Object.keys(ports).find((one) => one.includes(told.soap === '1.2' ? 'Soap12' : 'Soap11'));
   return made[name][port];
 }
@@ -60,6 +60,7 @@ async function main() {
   const recovery = await client('recovery');
   await tell('status', async () => (await ask(recovery, 'status', {})).status);
   await tell('verifyReplicas', async () => (await ask(recovery, 'verifyReplicas', { digest: [digest] })).mapping);
+  await tell('repairReplica', async () => (await ask(recovery, 'repairReplica', { digest: [digest] })).digest);
   await tell('verifyReplicas of no digest', async () => ask(recovery, 'verifyReplicas', { digest: ['no digest'] }));
 }
 

@@ -86,4 +86,5 @@ tell('metadata of nobody', fn() => $federation->metadata(['site' => 'nowhere'])-
 $recovery = client('recovery');
 tell('status', fn() => $recovery->status()->status);
 tell('verifyReplicas', fn() => $recovery->verifyReplicas(['digest' => [$told['digest']]])->mapping);
+tell('repairReplica', fn() => $recovery->repairReplica(['digest' => [$told['digest']]])->digest);
 tell('verifyReplicas of no digest', fn() => $recovery->verifyReplicas(['digest' => ['no digest']])->mapping);

@@ -1,0 +1,1 @@
+"""Looking after copies: check, repair, scrub, findings, brakes, proofs."""

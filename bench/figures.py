@@ -27,6 +27,7 @@ MICROSECONDS_PER_ROW = "us of CPU per row"
 MEGABYTES_PER_SECOND = "MB/s"
 MILLISECONDS_OF_CPU = "ms of CPU"
 SECONDS = "s at the median"
+SECONDS_ONCE = "s"
 _PLAIN_NAME = {0x00100010: ("PN", "*CERM*KAT*")}
 _NAME_WITH_ACCENTS = {0x00100010: ("PN", "*ČERM*KAT*")}
 """Orthanc does not find names whose accents are left out."""
@@ -195,6 +196,13 @@ FIGURES = {
             goal="at least 550 instances a second: a million within half an hour",
             measure=lambda: recovery.lost_catalog(100_000),
             met=lambda c: c.ours >= 550,
+        ),
+        Figure(
+            name="lost-site-10gb",
+            unit=SECONDS_ONCE,
+            goal="no more than 600 s until every copy is back and proved",
+            measure=lambda: recovery.lost_site(19_000),
+            met=lambda c: c.ours <= 600,
         ),
         Figure(
             name="read-back",

@@ -76,7 +76,7 @@ def joined(folder: Path, *, instances: int = 0) -> Pair:
             said(other, "join", pair.prague, invitation["token"], *code)
             said(other, "suspend", pair.prague, BRNO)
             if instances:
-                inside(one, "store", instances)
+                inside(one, "store", instances, seconds=_SECONDS + instances)
     return pair
 
 
@@ -112,27 +112,27 @@ def at_rest(*sites: Running) -> None:
         time.sleep(1)
 
 
-def said(host: Host, *words: object) -> str:
+def said(host: Host, *words: object, seconds: float = _SECONDS) -> str:
     """What `konzilium` says to a command on a host.
 
     Raises:
         RefusedError: it failed.
     """
-    return _output(host.command(servers.KONZILIUM, *words))
+    return _output(host.command(servers.KONZILIUM, *words), seconds)
 
 
-def inside(host: Host, *words: object) -> str:
+def inside(host: Host, *words: object, seconds: float = _SECONDS) -> str:
     """What `bench.inside` says to a task on a host; its network is not that of this process."""
-    return _output(host.command(sys.executable, "-m", "bench.inside", *words))
+    return _output(host.command(sys.executable, "-m", "bench.inside", *words), seconds)
 
 
-def _output(command: list[str]) -> str:
+def _output(command: list[str], seconds: float) -> str:
     done = subprocess.run(
         command,
         capture_output=True,
         text=True,
         check=False,
-        timeout=_SECONDS,
+        timeout=seconds,
         cwd=Path(__file__).parents[1],
     )
     if done.returncode not in (0, 5):

@@ -15,7 +15,7 @@ from statistics import mean, median
 from bench import blaster, corpus, servers
 from bench.measures import SETTLE_SECONDS, Comparison, make_ready
 from bench.network.hosts import hosts
-from bench.pair import BRNO, at_rest, inside, joined, serving
+from bench.pair import BRNO, at_rest, inside, joined, said, serving
 from bench.servers import Server
 from bench.wire import RefusedError
 from node.archive.part10 import file_meta
@@ -30,6 +30,8 @@ SLICES = 2_000
 _FIRST = 7_000_000
 _PER_SERIES = 5
 _PATIENCE = 7200
+_SAVED = ("site.toml", "keys")
+"""What people are told to save of a site."""
 
 
 def lost_catalog(instances: int) -> Comparison:
@@ -42,14 +44,39 @@ def lost_catalog(instances: int) -> Comparison:
             part.unlink()
         make_ready()
         before, started = _children(), time.perf_counter()
-        said = _konzilium("rebuild", site, "--json")
+        told = _konzilium("rebuild", site, "--json")
         seconds = time.perf_counter() - started
         cpu = (_children() - before) / instances
-    admitted = json.loads(said)["admitted"]
+    admitted = json.loads(told)["admitted"]
     if admitted != instances:
         raise RefusedError(f"{admitted} instances of {instances} came back")
     note = f"{instances} instances of 6 kB back in {seconds:.0f} s, journal and audit lost with the catalog"
     return Comparison(ours=instances / seconds, peer=None, cpu_ours=cpu, cpu_peer=None, note=note)
+
+
+def lost_site(instances: int) -> Comparison:
+    """Lose a site but for its settings and keys, and bring it back from the other one: seconds."""
+    with servers.run_folder() as folder:
+        pair = joined(folder, instances=instances)
+        with hosts(None) as (one, other), serving(other, pair.prague) as prague:
+            with serving(one, pair.brno):
+                inside(other, "resume", pair.prague, BRNO, instances, seconds=_PATIENCE)
+            for lost in pair.brno.iterdir():
+                if lost.name not in _SAVED:
+                    shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
+            make_ready()
+            before = prague.cpu() + _children()
+            told = json.loads(said(one, "rebuild", pair.brno, "--from-peers", "--json", seconds=_PATIENCE))
+            cpu = prague.cpu() + _children() - before
+    if not told["whole"] or told["objects"] != instances:
+        raise RefusedError(f"{told['objects']} of {instances} slices came back")
+    seconds = told["seconds"]
+    size = told["bytes"] / MB
+    note = (
+        f"{size / 1000:.1f} GB; open after {seconds['opened']:.1f} s, all studies found and retrieved "
+        f"through the other site after {seconds['answers']:.1f} s; every copy read back, fingerprints equal"
+    )
+    return Comparison(ours=seconds["whole"], peer=None, cpu_ours=cpu / size, cpu_peer=None, note=note)
 
 
 def reading_back() -> Comparison:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from node.catalog import schema
 from node.catalog.statement import Statement
@@ -41,7 +41,7 @@ _SEEN = Statement(
 )
 _SETTLE = Statement(
     update(schema.finding)
-    .where(*_NAMED)
+    .where(*_NAMED, or_(*(_finding.state == state for state in UNSETTLED)))
     .values(state=bindparam("to"), settled_at=bindparam("now"), outcome=bindparam("what"))
 )
 _PRUNE = Statement(
@@ -86,7 +86,7 @@ class Findings:
         return _finding_of(*row) if row else None
 
     def settle(self, finding: Finding, state: FindingState, outcome: str) -> None:
-        """Note what came of a finding."""
+        """Note what came of a finding; one that was dealt with before stays as it is."""
         self._unit.run(_SETTLE, **_key(finding), to=state, now=self._unit.now, what=outcome)
 
     def unsettled(

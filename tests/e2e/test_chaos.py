@@ -352,11 +352,14 @@ def test_a_new_disk_is_filled_from_the_other_site_when_a_person_has_said_so_twic
     (pair.prague.store / "store").write_text("prague\n")
     pair.prague.start()
     look(pair.prague)
+    lost = digests_of(pair.prague, sent)
     eventually(lambda: braked(pair.prague), "the brake trips")
-    assert not any(pair.prague.path_of(digest).exists() for digest in digests_of(pair.prague, sent))
+    eventually(lambda: found(pair.prague, lost) == len(lost), "every copy is called missing")
+    assert not any(pair.prague.path_of(digest).exists() for digest in lost)
     pair.prague.command("brake", ..., "--release", "repair", "--reason", "the disk was replaced")
     pair.prague.command("repair", ..., "--json")
-    assert repaired(pair.prague) >= set(digests_of(pair.prague, sent))
+    assert {one["digest"] for one in pair.prague.findings("state IN ('open', 'lost')")} & set(lost) == set()
+    assert told_from(pair.prague, "brno") >= set(lost)
     settled(pair)
     assert got(pair.prague, study).digests == sent
 

@@ -25,7 +25,7 @@ from tests.support.node_process import NodeProcess
 from tests.support.serving import eventually
 
 SEED = 20260714
-KILLS = int(os.environ.get("KILLS", "30"))
+KILLS = int(os.environ.get("KILLS", "15"))
 PARTS = ("dicom", "nodes", "worker")
 MOST = 6
 """Parts of a node that are killed before the whole of it: the supervisor lets more and more time pass."""

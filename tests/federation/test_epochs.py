@@ -9,11 +9,13 @@ import pytest
 
 from node.archive.derive import state_of
 from node.audit import record as ledger
+from node.domain.chain import Head
 from node.domain.change import Cursor
 from node.domain.errors import Damaged, Forbidden, MalformedMessage, NodeError
 from node.domain.query import Selection
-from node.domain.rule import NOTHING, Rule
-from node.journal.entry import Fact
+from node.domain.rule import EVERYTHING, NOTHING, Rule
+from node.identity.members import state_consent
+from node.journal.entry import Fact, canonical, follow
 from node.recovery.rebuild import rebuild
 from node.replication.reconcile import reconcile
 from node.replication.rules import RuleBook
@@ -559,3 +561,51 @@ def test_an_epoch_under_way_is_not_read_anew(two):
     with pytest.raises(NodeError):
         prague.intake.take(replace(told, anew=True))
     read_alike(prague, brno)
+
+
+def forged(liar: FederatedSite, victim: FederatedSite, kind: Fact, says: dict[str, object]) -> None:
+    """A member that claims to have read one more entry of a site's journal than the site has written."""
+    with liar.catalog.begin() as unit:
+        head = unit.cursors.find(victim.name, 1)
+        entry = follow(head, origin=victim.name, epoch=1, at=unit.now, kind=kind, payload=canonical(says))
+        unit.journal.keep(entry)
+        unit.cursors.put(victim.name, 1, Head(seq=entry.seq, hash=entry.hash))
+
+
+@pytest.mark.parametrize("teller", ["prague", "olomouc"])
+def test_nobody_is_given_studies_on_its_own_word(three, teller):
+    """A site believes others that it had decided something, but for what gives the teller more."""
+    brno, prague, _ = three
+    with brno.catalog.begin() as unit:
+        state_consent(unit, brno.operator, prague.name, export=NOTHING, accept=NOTHING)
+    settle(*three)
+    liar = next(site for site in three if site.name == teller)
+    everything = EVERYTHING.told()
+    says = {"site": "prague", "export": everything, "accept": everything, "by": "operator:technician@brno"}
+    forged(liar, brno, Fact.CONSENT, says)
+    settle(*three)
+    with brno.catalog.reading() as unit:
+        assert unit.epoch == 2
+        assert unit.members.find(prague.name).export.is_nothing == (teller == "prague")
+
+
+def test_nobody_is_introduced_by_a_journal_that_comes_back(three):
+    brno, prague, olomouc = three
+    with brno.catalog.begin() as unit:
+        descriptor = unit.members.find(olomouc.name).descriptor
+    stranger = {"site": "ostrava", "descriptor": descriptor.replace("olomouc", "ostrava")}
+    forged(prague, brno, Fact.MEMBER, stranger)
+    settle(*three)
+    with brno.catalog.reading() as unit:
+        assert unit.epoch == 2
+        assert unit.journal.about("site ostrava") == []
+
+
+def test_what_closes_access_is_believed_of_anybody(two):
+    brno, prague = two
+    settle(*two)
+    says = {"site": "prague", "export": [], "accept": [], "by": "operator:technician@brno"}
+    forged(prague, brno, Fact.CONSENT, says)
+    settle(*two)
+    with brno.catalog.reading() as unit:
+        assert unit.members.find(prague.name).export.is_nothing

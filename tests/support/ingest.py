@@ -160,7 +160,9 @@ def acknowledging_too_early() -> None:
 
     admit = Admit.admit
 
-    def early(self, principal: Principal, offer: Offer, chunks: list[bytes]) -> SimpleNamespace:
+    def early(
+        self, principal: Principal, offer: Offer, chunks: list[bytes], *, found: bool = False
+    ) -> SimpleNamespace:
         threading.Timer(0.02, admit, (self, principal, offer, chunks)).start()
         time.sleep(0.005)
         return SimpleNamespace(digest=hashlib.sha256(file_meta(offer) + b"".join(chunks)).hexdigest())

@@ -8,7 +8,7 @@ one that is still queued when the turn is free is woken to take it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
@@ -99,8 +99,8 @@ class Catalog:
     @contextmanager
     def reading(self) -> Iterator[Unit]:
         """A unit that sees one state of the catalog and may not change it."""
-        with database.errors, self._reader.begin() as connection:
-            yield self._unit(connection)
+        with database.errors, self._reader.begin() as connection, closing(self._unit(connection)) as unit:
+            yield unit
 
     def _lead(self, ticket: _Ticket[Any]) -> None:
         """Carry out what is queued, in groups, until the ticket is done; the turn is held and passed on."""
@@ -144,8 +144,8 @@ class Catalog:
             with database.errors:
                 if self._connection is None:
                     self._connection = self._writer.connect()
-                with database.transaction(self._connection):
-                    yield self._unit(self._connection)
+                with database.transaction(self._connection), closing(self._unit(self._connection)) as unit:
+                    yield unit
         except NodeError:
             self._reset()
             raise

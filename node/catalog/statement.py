@@ -23,6 +23,10 @@ class Cursor(Protocol):
         """Run one statement."""
         ...
 
+    def close(self) -> None:
+        """End it, with rows left or not."""
+        ...
+
     def fetchone(self) -> tuple[Any, ...] | None:
         """The next row, or None."""
         ...

@@ -84,8 +84,20 @@ class Unit:
     def rows(self, query: Select[Any]) -> Iterator[tuple[Any, ...]]:
         """Run a query that was put together just now and yield the driver's own tuples."""
         cursor: Any = self._connection.execute(query).cursor
-        while rows := cursor.fetchmany(_PAGE):
-            yield from rows
+        try:
+            while rows := cursor.fetchmany(_PAGE):
+                yield from rows
+        finally:
+            cursor.close()
+
+    def close(self) -> None:
+        """End what was begun to be read.
+
+        A statement of which rows are left keeps the connection in the state of the catalog that it saw, also
+        when the transaction is over: whoever uses the connection next would see that state. So this does not
+        wait until nothing refers to the unit any more; the traceback of an error may do so for long.
+        """
+        self._cursor.close()
 
     def change(self, statement: Update) -> None:
         """Run a change that was put together just now."""

@@ -25,7 +25,7 @@ from tests.support.node_process import NodeProcess
 from tests.support.serving import eventually
 
 SEED = 20260714
-KILLS = int(os.environ.get("KILLS", "15"))
+KILLS = int(os.environ.get("KILLS", "30"))
 PARTS = ("dicom", "nodes", "worker")
 MOST = 6
 """Parts of a node that are killed before the whole of it: the supervisor lets more and more time pass."""
@@ -40,7 +40,7 @@ def test_kills_of_either_side_under_load_leave_no_gap_and_nothing_twice(tmp_path
     with joined(tmp_path, "brno", "prague", settings=SLOW) as (brno, prague):
         modalities = [
             Modality(brno, small(1), pause=0.02),
-            Modality(brno, large(600), classes=(ULTRASOUND,), pause=3.0),
+            Modality(brno, large(600), classes=(ULTRASOUND,), pause=1.0),
             Modality(prague, small(1001), pause=0.1),
         ]
         with sending(*modalities):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,8 @@ class SimulatedCatalog(Catalog):
             driver = connection.connection.driver_connection
             driver.execute("BEGIN")
             try:
-                yield self._unit(connection)
+                with closing(self._unit(connection)) as unit:
+                    yield unit
             finally:
                 driver.execute("COMMIT")
                 idle.append(connection)

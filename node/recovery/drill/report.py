@@ -138,12 +138,17 @@ def load(path: Path) -> Signed:
 
 def held(folder: Path) -> Iterator[Summary | Malformed]:
     """The drills that were held here, the last first; what is not what was signed says why instead."""
-    names = sorted((path.stem for path in folder.glob("*.json") if NAME.fullmatch(path.stem)), reverse=True)
-    for name in names:
+    files = [path for path in folder.glob("*.json") if NAME.fullmatch(path.stem)]
+    for name in [path.stem for path in sorted(files, key=_moment_of, reverse=True)]:
         try:
             yield summary(find(folder, name))
         except (Malformed, BadSignature) as error:
             yield Malformed(f"{name}: {error}")
+
+
+def _moment_of(file: Path) -> tuple[str, int]:
+    """When a drill was held: the second stands in the name; within one, the file that was written last."""
+    return file.stem.partition("-")[0], file.stat().st_mtime_ns
 
 
 def last(folder: Path, scenario: Scenario | None = None) -> Summary | None:

@@ -76,7 +76,7 @@ def running(*nodes: NodeProcess, settings: dict[str, object] | None = None) -> I
         yield
         for node in nodes:
             assert node.stop() == 0
-            assert unexpected(node) == []
+            assert not (lines := unexpected(node)), lines
     finally:
         for node in nodes:
             node.kill()

@@ -297,8 +297,8 @@ class RecoverySettings:
         default=True,
         metadata=setting(
             switch(),
-            "Whether the bytes of an instance are compared with their digest before they are given out, unless "
-            "that was done within five minutes; a damaged copy is then replaced from another site.",
+            "Whether the bytes of an instance are compared with their digest before they are given out, "
+            "unless that was done within five minutes; a damaged copy is then replaced from another site.",
         ),
     )
     repair: bool = field(

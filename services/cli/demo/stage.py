@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from node.catalog.counts import count
 from node.domain.ids import InstanceUID
+from node.domain.job import Task
 from node.domain.replica import Replica
 from node.wiring import Site
 from services.cli.demo.commands import Commands
@@ -152,7 +152,7 @@ def _follows(one: At, other: At) -> bool:
     """Whether one site has read, fetched and proved all that another one has for it."""
     with other.site.catalog.reading() as unit:
         epochs, owed = unit.journal.epochs(), unit.replicas.lag(one.node.name).objects
-        jobs = count(unit).jobs
+        jobs = any(not job.error for kind in Task for job in unit.jobs.of_kind(kind))  # codecs may lack
     with one.site.catalog.reading() as unit:
         read = all(unit.cursors.find(other.node.name, epoch).seq >= head for epoch, head in epochs.items())
         wanted = unit.wants.lag(other.node.name).objects

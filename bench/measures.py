@@ -19,6 +19,7 @@ from bench.blaster import Node, Received
 from bench.corpus import Identity, Template
 from bench.servers import Server
 from bench.wire import RefusedError
+from node.wiring import open_site
 
 REPETITIONS = 5
 SETTLE_SECONDS = 0.3
@@ -135,6 +136,33 @@ def ingest_at_scale(associations: int, instances: int) -> Comparison:
         empty = stack.enter_context(servers.konzilium(folder / "empty"))
         found = _compare(measure, large, measure, empty)
     return replace(found, note="peer is our own empty archive")
+
+
+def audit_overhead(associations: int, instances: int) -> Comparison:
+    """Small instances per second of our node as it is, and of one that leaves the audit record out."""
+    studies = count(4_000_000)
+
+    def measure(server: Server) -> Sample:
+        streams = _streams(studies, associations, instances)
+        with _cpu_per(server, associations * instances) as sample:
+            seconds = blaster.store(server.node, corpus.small(), streams)
+        return sample(associations * instances / seconds)
+
+    with (
+        servers.run_folder() as folder,
+        servers.konzilium(folder / "audited") as ours,
+        servers.konzilium(folder / "unaudited", audited=False) as peer,
+    ):
+        found = _compare(measure, ours, measure, peer)
+        written = _records(folder / "audited"), _records(folder / "unaudited")
+    note = f"peer is our own node without the record; {written[0]} records, peer {written[1]}"
+    return replace(found, note=note)
+
+
+def _records(site: Path) -> int:
+    """How many deeds a site has recorded."""
+    with open_site(site) as opened, opened.catalog.reading() as unit:
+        return unit.audit.head().seq
 
 
 def exact_queries(studies: int, number: int) -> list[bytes]:

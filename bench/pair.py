@@ -146,7 +146,7 @@ def _init(host: Host, folder: Path, dicom_port: int) -> None:
     address = f"https://{ADDRESSES[site == PRAGUE]}:{port}"
     said(
         host, "init", folder, "--site", site, "--dicom-port", dicom_port, "--dicom-tls-port", 0,
-        "--http-port", port + 1, "--node-port", port, "--node-url", address,
+        "--web-port", 0, "--node-port", port, "--node-url", address,
     )  # fmt: skip
 
 

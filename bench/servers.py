@@ -25,6 +25,7 @@ ORTHANC = "/usr/sbin/Orthanc"
 KONZILIUM = Path(sys.executable).with_name("konzilium")
 SITE, AE_TITLE = SiteId("bench-site"), "BENCH-SITE"
 START_SECONDS = 60
+UNAUDITED = Path(__file__).parent / "unaudited"
 _TICK_MICROSECONDS = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
@@ -68,25 +69,30 @@ def discard_leftovers() -> None:
 
 
 @contextmanager
-def konzilium(folder: Path, sink_port: int = 104, *, scrub_mb: int | None = None) -> Iterator[Server]:
+def konzilium(
+    folder: Path, sink_port: int = 104, *, scrub_mb: int | None = None, audited: bool = True
+) -> Iterator[Server]:
     """Our node as shipped, in a site folder that is made where it is missing.
 
     Args:
         folder: of the site.
         sink_port: where the sink listens.
         scrub_mb: how fast copies are read back, if not as shipped.
+        audited: whether it writes the audit record; it always does as shipped.
     """
     if not folder.exists():
         make_site(folder, sink_port)
-    port, tls, http, node = free_ports(4)
+    port, tls, node = free_ports(3)
     environment = {
         "KONZILIUM_DICOM__PORT": str(port),
         "KONZILIUM_DICOM__TLS_PORT": str(tls),
-        "KONZILIUM_WEB__HTTP_PORT": str(http),
+        "KONZILIUM_WEB__PORT": "0",
         "KONZILIUM_NODE__PORT": str(node),
     }
     if scrub_mb is not None:
         environment["KONZILIUM_RECOVERY__SCRUB_MB"] = str(scrub_mb)
+    if not audited:
+        environment["PYTHONPATH"] = str(UNAUDITED)
     command = [str(KONZILIUM), "serve", str(folder)]
     with _running(command, folder.with_suffix(".log"), port, environment) as process:
         yield Server(node=Node(ae_title=AE_TITLE, address=("127.0.0.1", port)), process=process)
@@ -94,7 +100,7 @@ def konzilium(folder: Path, sink_port: int = 104, *, scrub_mb: int | None = None
 
 def make_site(folder: Path, sink_port: int = 104) -> None:
     """Make a site folder and name the devices, as an administrator would."""
-    _konzilium("init", str(folder), "--site", SITE)
+    _konzilium("init", str(folder), "--site", SITE, "--web-port", "0")
     _konzilium("device", "add", str(folder), CALLING, "127.0.0.1", "104")
     _konzilium("device", "add", str(folder), SINK, "127.0.0.1", str(sink_port))
 

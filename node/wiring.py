@@ -20,10 +20,16 @@ from node.domain.ids import SiteId
 from node.domain.principal import Kind, Principal
 from node.domain.rule import Traits
 from node.identity import keys
+from node.identity.account_book import AccountBook
+from node.identity.accounts import Accounts
+from node.identity.audit_book import AuditBook
 from node.identity.devices import Devices
+from node.identity.emergencies import Emergencies
+from node.identity.grants import Grants
 from node.identity.home import Home
 from node.identity.invitations import Invitations
 from node.identity.members import Members, derive_member
+from node.identity.policies import Policies
 from node.recovery.brake import Brake, Limits
 from node.recovery.relist import Relist
 from node.recovery.roles import Roles
@@ -54,7 +60,10 @@ class Site:
     catalog: Catalog
     archive: Archive
     devices: Devices
+    accounts: Accounts
+    account_book: AccountBook
     home: Home
+    audit_book: AuditBook
     members: Members
     invitations: Invitations
     effects: Effects
@@ -65,10 +74,14 @@ class Site:
     brake: Brake
     relist: Relist
     roles: Roles
+    grants: Grants
+    policies: Policies
+    emergencies: Emergencies
 
     def operator(self) -> Principal:
-        """Whoever works on the machine itself, under the account name that runs this process."""
-        return Principal(kind=Kind.OPERATOR, name=getpass.getuser(), site=self.settings.site.name)
+        """Whoever works on the machine itself: the account that asked for this process, also by `sudo`."""
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+        return Principal(kind=Kind.OPERATOR, name=name, site=self.settings.site.name)
 
     def node(self) -> Principal:
         """The node itself, for what it does of its own accord."""
@@ -137,7 +150,10 @@ def assemble(
         catalog=catalog,
         archive=archive,
         devices=Devices(catalog, settings.site.name),
+        accounts=Accounts(catalog, settings.site.name, local=settings.login.local, mfa=settings.login.mfa),
+        account_book=AccountBook(catalog, settings.site.name),
         home=home,
+        audit_book=AuditBook(catalog, home),
         members=Members(catalog, home, share_with_new=settings.federation.share_with_new_members),
         invitations=Invitations(catalog, home),
         effects=effects,
@@ -148,6 +164,9 @@ def assemble(
         brake=Brake(catalog, _limits(settings.recovery)),
         relist=Relist(catalog, blobs, archive),
         roles=Roles(catalog),
+        grants=Grants(catalog),
+        policies=Policies(catalog),
+        emergencies=Emergencies(catalog),
     )
 
 
@@ -162,6 +181,8 @@ def home_of(directory: Path, settings: Settings) -> Home:
         key_folder=directory / KEYS,
         url=settings.node.public_url(os.uname().nodename),
         ae_title=settings.dicom.ae_title,
+        organization=settings.login.organization,
+        scopes=tuple(one.strip().lower() for one in settings.federation.scopes.split(",") if one.strip()),
     )
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from node.archive.derive import derive, state_of
-from node.archive.gate import Gate, deed_of, demand_taking
 from node.archive.header import peek_header, read_header
 from node.archive.identity import Identified, identify
 from node.archive.part10 import file_meta
-from node.audit.record import Event
+from node.audit.record import Event, deed_of
 from node.blobs.store import BlobStore, BlobWriter
 from node.catalog import traits
 from node.catalog.arrival import Arrival
@@ -21,6 +20,7 @@ from node.catalog.conflicts import FOLDED
 from node.catalog.forms import StoredForm
 from node.catalog.quarantine import HELD
 from node.catalog.unit import Unit
+from node.domain.decision import patient_text
 from node.domain.errors import CatalogBusy, Malformed, StoreFull, Unidentified, Withdrawn
 from node.domain.ids import Digest, InstanceUID, SiteId
 from node.domain.instance import Admission, Chunk, Offer, Outcome, Quarantined
@@ -29,6 +29,7 @@ from node.domain.principal import Action, Kind, Principal
 from node.domain.query import Cell
 from node.domain.replica import CopyState, Replica
 from node.domain.rule import Traits
+from node.identity.gate import Gate, demand_taking
 from node.journal.entry import Fact
 
 log = logging.getLogger(__name__)
@@ -80,13 +81,14 @@ class Admit:
             MalformedInstance, MismatchedInstance, Unidentified: kept in quarantine, not in the archive.
         """
         demand = self._gate.demand if found else self._gate.demand_writing
-        demand(principal, Action.STORE)
+        principal = demand(principal, Action.STORE)
         with self._blobs.writer() as aside:
             peeked = _write(aside, offer, chunks)
             try:
                 identified = identify(offer, peeked or _read(aside, offer))
             except (Malformed, Unidentified) as error:
                 self._set_aside(principal, offer, aside, error, found=found)
+            self._gate.demand_studies(principal, Action.STORE, lambda _: [identified.study])
             digest = aside.keep()
         stored = Stored(identified=identified, digest=digest, size=aside.size)
 
@@ -119,7 +121,7 @@ class Admit:
             held = Quarantined(
                 digest=digest,
                 reason=reason,
-                source=str(principal),
+                source=principal.source,
                 size=aside.size,
                 transfer_syntax=offer.transfer_syntax,
                 arrived_at=unit.now,
@@ -168,7 +170,7 @@ class Stored:
     def arrival(self, principal: Principal, at: int, stamp: str) -> Arrival:
         """The instance as the catalog takes it in."""
         return self.identified.arrival(
-            digest=self.digest, size=self.size, source=str(principal), at=at, stamp=stamp
+            digest=self.digest, size=self.size, source=principal.source, at=at, stamp=stamp
         )
 
 
@@ -192,7 +194,8 @@ def record(
         outcome = _joined(unit, blobs, principal, stored, owed)
     study = stored.identified.study
     what = f"{stored.uid} {outcome}"
-    unit.audit.append(deed_of(principal, _event(principal), what=what, study=study))
+    patient = patient_text(stored.identified.patient_id, stored.identified.issuer)
+    unit.audit.append(deed_of(principal, _event(principal), what=what, study=study, patient=patient))
     return Admission(outcome=outcome, digest=stored.digest, study=study)
 
 
@@ -266,7 +269,7 @@ def _says(principal: Principal, stored: Stored) -> dict[str, object]:
         "digest": stored.digest,
         "modality": stored.identified.modality,
         "size": stored.size,
-        "source": str(principal),
+        "source": principal.source,
         "study": stored.identified.study,
         "syntax": stored.identified.offer.transfer_syntax,
         "uid": stored.uid,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from node.archive.admit import Owed, Stored, nowhere, record
-from node.archive.gate import Gate
 from node.archive.header import read_header
 from node.archive.identity import identify
 from node.archive.part10 import file_meta, offer_of
@@ -16,6 +15,7 @@ from node.catalog.catalog import Catalog
 from node.domain.errors import CatalogBusy, Damaged, Malformed, NodeError, Unidentified, Withdrawn
 from node.domain.ids import Digest
 from node.domain.principal import Action, Principal
+from node.identity.gate import Gate
 
 log = logging.getLogger(__name__)
 

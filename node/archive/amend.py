@@ -7,19 +7,19 @@ what is found and given at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from node.archive import owing, wanting
 from node.archive.derive import derive, retell, state_of
-from node.archive.gate import Gate, deed_of, demand_taking
-from node.archive.values import checked, is_writable
-from node.audit.record import Event
+from node.archive.values import checked, demand_reason
+from node.audit.record import Event, deed_of
 from node.blobs.store import BlobStore
 from node.catalog.catalog import Catalog
 from node.catalog.corrections import CORRECTABLE
 from node.catalog.removal import teller
+from node.catalog.resources import studies_about
 from node.catalog.selection import chosen
 from node.catalog.unit import Unit
 from node.domain.errors import (
@@ -35,17 +35,16 @@ from node.domain.errors import (
 from node.domain.ids import InstanceUID, StudyUID
 from node.domain.principal import Action, Principal
 from node.domain.query import Level, Selection
+from node.identity.gate import Gate, demand_taking
 from node.journal.entry import Entry, Fact
 from node.journal.merge import Patient, locked_until
 
 Values: TypeAlias = Mapping[int, str | None]
 """New values by tag; None takes back what corrections said, so that the instances tell again."""
-LONGEST_REASON = 1000
-"""Characters."""
 
 
 class Amend:
-    """The doors for decisions; each is open to those who may administer the site.
+    """The doors for decisions; each is open to those who may amend what is archived.
 
     A backup decides nothing: each of them raises `ReadOnly` there.
     """
@@ -71,7 +70,7 @@ class Amend:
             Rejected: there is nothing to correct, or no reason.
         """
 
-        def change(unit: Unit) -> None:
+        def change(unit: Unit, principal: Principal) -> None:
             level, says = (
                 (Level.STUDY, {"study": about})
                 if isinstance(about, str)
@@ -88,7 +87,7 @@ class Amend:
             study = about if isinstance(about, str) else ""
             unit.audit.append(deed_of(principal, Event.AMENDED, what=what, study=study))
 
-        self._decide(principal, reason, change)
+        self._decide(principal, reason, change, lambda unit: studies_about(unit, about))
 
     def merge(self, principal: Principal, patient: Patient, into: Patient, reason: str) -> None:
         """Show the studies of a patient under another one; a merge that is in force already stays.
@@ -99,7 +98,7 @@ class Amend:
             Rejected: both are one patient already, the other way round, or there is no reason.
         """
 
-        def change(unit: Unit) -> None:
+        def change(unit: Unit, principal: Principal) -> None:
             for one in (patient, into):
                 if not unit.corrections.rows({"patient": one}):
                     raise UnknownPatient
@@ -108,7 +107,7 @@ class Amend:
             if unit.corrections.into(patient) != into:
                 self._merged(unit, principal, patient, into, reason)
 
-        self._decide(principal, reason, change)
+        self._decide(principal, reason, change, lambda unit: studies_about(unit, patient, into))
 
     def unmerge(self, principal: Principal, patient: Patient, reason: str) -> None:
         """Take back that a patient was merged into another one.
@@ -118,12 +117,12 @@ class Amend:
             Rejected: the patient was not merged, or there is no reason.
         """
 
-        def change(unit: Unit) -> None:
+        def change(unit: Unit, principal: Principal) -> None:
             if unit.corrections.into(patient) is None:
                 raise Rejected("no merge of that patient is in force")
             self._merged(unit, principal, patient, None, reason)
 
-        self._decide(principal, reason, change)
+        self._decide(principal, reason, change, lambda unit: studies_about(unit, patient))
 
     def retract(self, principal: Principal, selection: Selection, reason: str) -> list[InstanceUID]:
         """Withdraw instances: they are hidden at every site, and do not come back by being sent again.
@@ -141,7 +140,7 @@ class Amend:
         """
         done: list[InstanceUID] = []
 
-        def change(unit: Unit) -> None:
+        def change(unit: Unit, principal: Principal) -> None:
             found = chosen(unit, selection)
             if not found:
                 raise _unknown(selection)
@@ -155,7 +154,7 @@ class Amend:
                 unit.audit.append(deed_of(principal, Event.AMENDED, what=what, study=study))
             done.extend(instance.uid for instance in found)
 
-        self._decide(principal, reason, change)
+        self._decide(principal, reason, change, lambda unit: [one.study for one in chosen(unit, selection)])
         return done
 
     def restore(self, principal: Principal, selection: Selection, reason: str) -> list[InstanceUID]:
@@ -176,7 +175,7 @@ class Amend:
         """
         done: list[InstanceUID] = []
 
-        def change(unit: Unit) -> None:
+        def change(unit: Unit, principal: Principal) -> None:
             found = _hidden(unit, selection)
             if not found:
                 raise _unknown(selection)
@@ -187,7 +186,7 @@ class Amend:
                 unit.audit.append(deed_of(principal, Event.AMENDED, what=what, study=study))
             done.extend(found)
 
-        self._decide(principal, reason, change)
+        self._decide(principal, reason, change, lambda unit: _hidden(unit, selection).values())
         return done
 
     def lock(self, principal: Principal, study: StudyUID, until: int, reason: str) -> None:
@@ -206,7 +205,7 @@ class Amend:
             Rejected: that time is past, or there is no reason.
         """
 
-        def change(unit: Unit) -> None:
+        def change(unit: Unit, principal: Principal) -> None:
             if not unit.corrections.rows({"study": study}):
                 raise UnknownStudy(study)
             if until <= unit.now:
@@ -217,16 +216,22 @@ class Amend:
             if before < until:
                 self._locked(unit, principal, study, until, reason)
 
-        self._decide(principal, reason, change)
+        self._decide(principal, reason, change, lambda unit: studies_about(unit, study))
 
-    def _decide(self, principal: Principal, reason: str, change: Callable[[Unit], None]) -> None:
-        """Ask the policy, then carry a decision out as a unit of its own."""
-        self._gate.demand_writing(principal, Action.ADMINISTER)
-        if not reason.strip() or len(reason) > LONGEST_REASON or not is_writable(reason):
-            raise Rejected(f"a decision is given a reason of up to {LONGEST_REASON} characters")
+    def _decide(
+        self,
+        principal: Principal,
+        reason: str,
+        change: Callable[[Unit, Principal], None],
+        studies: Callable[[Unit], Iterable[str]],
+    ) -> None:
+        """Ask the policy about the studies, then carry a decision out as a unit of its own."""
+        caller = self._gate.demand_writing(principal, Action.AMEND)
+        demand_reason(reason)
+        self._gate.demand_studies(caller, Action.AMEND, studies)
         with self._catalog.begin() as unit:
             demand_taking(unit)
-            change(unit)
+            change(unit, caller)
 
     def _merged(
         self, unit: Unit, principal: Principal, patient: Patient, into: Patient | None, reason: str

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
-from node.archive import commitment, settle
+from node.archive import commitment, settle, visible
 from node.archive.admit import Admit, Owed, nowhere
 from node.archive.adopt import Adopt, Adopted
 from node.archive.amend import Amend, Values
-from node.archive.gate import Gate
+from node.archive.named import named
 from node.archive.part10 import StoredFile
-from node.audit.record import Event
+from node.audit.record import Event, deed_of
 from node.blobs.store import BlobStore
 from node.catalog import search
 from node.catalog.catalog import Catalog
 from node.catalog.counts import Counts, count, shared_studies
 from node.catalog.quarantine import DISCARDED, RELEASED
 from node.catalog.selection import chosen
+from node.catalog.unit import Unit
 from node.domain.commitment import CommitmentRequest, Vouched, Wanted
+from node.domain.decision import Decision
 from node.domain.errors import Unidentified
 from node.domain.ids import UID, Digest, InstanceUID, StudyUID
 from node.domain.instance import Admission, Chunk, Conflict, Instance, Offer, Quarantined
 from node.domain.job import SECOND, Job, Task
 from node.domain.principal import Action, Principal
 from node.domain.query import Query, Rows, Selection
+from node.identity.gate import Gate
 from node.journal.merge import Patient
 
 LEASE = 600 * SECOND
@@ -80,9 +84,24 @@ class Archive:
         Raises:
             Forbidden: the policy says no.
         """
-        self._gate.demand(principal, Action.QUERY)
-        self._gate.record(principal, Event.QUERY, what=f"{query.level.name} {_shown(query)}")
-        return search.search(self._catalog.reading, query)
+        caller = self._gate.demand(principal, Action.QUERY)
+        self._record_search(caller, query)
+        with self._catalog.reading() as unit:
+            sees_all = self._gate.sight(unit, caller, Action.QUERY) is None
+        if sees_all:
+            return search.search(self._catalog.reading, query)
+        sight = partial(self._gate.sight, caller=caller, action=Action.QUERY)
+        return visible.search(self._catalog, sight, query)
+
+    def _record_search(self, caller: Principal, query: Query) -> None:
+        """Record a search, for each study or patient that it names."""
+        what, about = f"{query.level.name} {_shown(query)}", named(self._catalog, query)
+
+        def write(unit: Unit) -> None:
+            for study, patient in about:
+                unit.audit.append(deed_of(caller, Event.QUERY, what=what, study=study, patient=patient))
+
+        self._catalog.perform(write)
 
     def select(
         self, principal: Principal, selection: Selection, *, destination: str = "", event: Event = Event.SENT
@@ -96,16 +115,34 @@ class Archive:
             event: how the audit record calls it.
 
         Raises:
-            Forbidden: the policy says no.
+            Forbidden: the policy says no, to all of it; of what it allows in part, the rest is left out.
             MalformedQuery: the selection names nothing, or an ambiguous patient.
         """
-        self._gate.demand(principal, Action.RETRIEVE)
+        caller = self._gate.demand(principal, Action.RETRIEVE)
         with self._catalog.reading() as unit:
             instances = chosen(unit, selection)
+            sight = self._gate.sight(unit, caller, Action.RETRIEVE)
+            refused = sight.refused([one.study for one in instances]) if sight else {}
+        if refused:
+            instances = self._without(caller, instances, refused)
         studies: list[str] = sorted({instance.study for instance in instances}) or [""]
         what = f"{len(instances)} instances {destination}".strip()
-        self._gate.record(principal, event, what=what, studies=studies)
+        self._gate.record(caller, event, what=what, studies=studies)
         return instances
+
+    def _without(
+        self, caller: Principal, instances: Sequence[Instance], refused: Mapping[str, Decision]
+    ) -> list[Instance]:
+        """What is left without the studies that the caller may not have, which is recorded.
+
+        Raises:
+            Forbidden: nothing is left.
+        """
+        error = self._gate.refuse(caller, Action.RETRIEVE, refused)
+        left = [one for one in instances if one.study not in refused]
+        if not left:
+            raise error
+        return left
 
     def open(self, instance: Instance) -> StoredFile:
         """The stored Part 10 file of an instance that `select` gave, whose bytes are what they were.
@@ -120,9 +157,15 @@ class Archive:
 
     def request_commitment(self, principal: Principal, transaction: UID, wanted: Sequence[Wanted]) -> None:
         """Owe a device the answer to its Storage Commitment request; durable when this returns."""
-        self._gate.demand(principal, Action.STORE)
-        request = CommitmentRequest(device=principal.name, transaction=transaction, wanted=tuple(wanted))
-        self._catalog.perform(lambda unit: commitment.owe(unit, request))
+        caller = self._gate.demand(principal, Action.STORE)
+        request = CommitmentRequest(device=principal.ae_title, transaction=transaction, wanted=tuple(wanted))
+
+        def owe(unit: Unit) -> None:
+            commitment.owe(unit, request)
+            what = f"commitment of {len(wanted)} instances asked for"
+            unit.audit.append(deed_of(caller, Event.QUERY, what=what))
+
+        self._catalog.perform(owe)
 
     def vouch(self, wanted: Sequence[Wanted]) -> Vouched:
         """Say which instances are safe.
@@ -170,7 +213,7 @@ class Archive:
             Forbidden: the policy says no.
             Unknown: none waits under that name.
         """
-        self._gate.demand(principal, Action.ADMINISTER)
+        self._gate.demand(principal, Action.AMEND)
         self._gate.record(principal, Event.SETTLED, what=f"opened {digest}")
         return StoredFile.of(self._blobs.open(settle.held_object(self._catalog, digest).digest))
 
@@ -196,7 +239,7 @@ class Archive:
         Raises:
             Unknown: none waits under that name.
         """
-        self._gate.demand(principal, Action.ADMINISTER)
+        self._gate.demand(principal, Action.AMEND)
         with self._catalog.begin() as unit:
             settle.demand_held(unit, digest)
             settle.decide(unit, principal, digest, DISCARDED)

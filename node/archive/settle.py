@@ -10,11 +10,10 @@ from pydicom.filewriter import dcmwrite
 
 from node.archive.compare import COMPARED, proved_equal
 from node.archive.derive import derive, state_of
-from node.archive.gate import deed_of
 from node.archive.header import read_header
 from node.archive.identity import identify
 from node.archive.part10 import StoredFile
-from node.audit.record import Deed, Event
+from node.audit.record import Deed, Event, deed_of
 from node.blobs.store import BlobStore
 from node.catalog.catalog import Catalog
 from node.catalog.conflicts import FOLDED, OPEN

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 
 from node.catalog.attributes import Attribute
-from node.domain.errors import MalformedValue
+from node.domain.errors import MalformedValue, Rejected
 
 SEX = 0x00100040
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -17,6 +17,8 @@ _CODE = re.compile(r"[A-Z0-9 _]{0,16}")
 _TIME = re.compile(r"(?:[01][0-9]|2[0-3])(?:[0-5][0-9](?:(?:[0-5][0-9]|60)(?:\.[0-9]{1,6})?)?)?")
 _AGE = re.compile(r"[0-9]{3}[DWMY]")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+LONGEST_REASON = 1000
+"""Characters of the reason of a decision."""
 _LONGEST = {"SH": 16, "LO": 64}
 _LONGEST_TEXT = 10240
 _LONGEST_NAME = 64
@@ -112,3 +114,13 @@ _DOUBTS: Mapping[str, Callable[[str], str]] = {
     "SH": _short("SH"),
     "TM": _formed(_TIME, "a time is written like 091500 or 091500.5"),
 }
+
+
+def demand_reason(reason: str) -> None:
+    """See that a decision is given a reason that can be kept.
+
+    Raises:
+        Rejected: it has none, or one that is too long or cannot be written.
+    """
+    if not reason.strip() or len(reason) > LONGEST_REASON or not is_writable(reason):
+        raise Rejected(f"a decision is given a reason of up to {LONGEST_REASON} characters")

@@ -55,6 +55,7 @@ def _attributes() -> dict[int, Attribute]:
         Attribute(0x00101030, "DS", Level.STUDY),
         Attribute(0x00102180, "SH", Level.STUDY),
         Attribute(0x001021B0, "LT", Level.STUDY),
+        Attribute(0x00120062, "CS", Level.STUDY),
         Attribute(0x0020000E, "UI", Level.SERIES, "uid"),
         Attribute(0x00080060, "CS", Level.SERIES, "modality"),
         Attribute(0x00200011, "IS", Level.SERIES, "number"),

@@ -80,6 +80,8 @@ _TWINS = Statement(
     .having(func.count() > 1)
 )
 _TABLES = {Level.PATIENT: schema.patient, Level.STUDY: schema.study}
+IDENTITY_REMOVED = 0x00120062
+"""Patient Identity Removed (PS3.3 C.7.1.1): true of the bytes or not, and no word makes it so."""
 _IDENTITY = frozenset({"uid", "patient_id", "issuer"})
 
 
@@ -89,7 +91,7 @@ def _correctable(level: Level) -> dict[int, Attribute]:
         for tag, attribute in ATTRIBUTES.items()
         if attribute.level is level
         and attribute.vr != "SQ"
-        and tag != MODALITIES_IN_STUDY
+        and tag not in {MODALITIES_IN_STUDY, IDENTITY_REMOVED}
         and attribute.column not in _IDENTITY
     }
 
@@ -97,7 +99,7 @@ def _correctable(level: Level) -> dict[int, Attribute]:
 CORRECTABLE: Mapping[Level, Mapping[int, Attribute]] = {
     level: _correctable(level) for level in (Level.PATIENT, Level.STUDY)
 }
-"""What a person may correct: not the identity, and not what is counted or gathered from below."""
+"""What a person may correct: not the identity, nor whether it was removed, nor what is counted from below."""
 
 
 class Corrections:
@@ -173,6 +175,10 @@ class Corrections:
     def root(self, patient: Patient) -> Patient:
         """The patient under whom the studies of this one belong."""
         return roots(self._together(patient)[1]).get(patient, patient)
+
+    def same(self, patient: Patient) -> frozenset[Patient]:
+        """The patient with all others that merges connect with it."""
+        return frozenset(self._together(patient)[0])
 
     def any_merged(self) -> bool:
         """Whether there is any merged patient at all."""

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, delete, desc, func, insert, select, update
 from node.catalog import schema
 from node.catalog.statement import Statement
 from node.domain.ids import AETitle
-from node.domain.principal import Action, Device, Knock
+from node.domain.principal import Action, Device, Knock, Naming
 
 if TYPE_CHECKING:
     from node.catalog.unit import Unit
@@ -68,6 +68,7 @@ class DeviceList:
             port=device.port,
             may=",".join(sorted(device.may)),
             certificate=device.certificate,
+            people=device.people,
         )
         self._unit.run(_FORGET, which=device.ae_title)
 
@@ -108,13 +109,14 @@ class DeviceList:
 
 
 def _device_of(row: Sequence[Any]) -> Device:
-    ae_title, host, port, may, certificate = row
+    ae_title, host, port, may, certificate, people = row
     return Device(
         ae_title=AETitle.trusted(ae_title),
         host=host,
         port=port,
         may=frozenset(Action(action) for action in may.split(",") if action),
         certificate=certificate,
+        people=Naming(people or Naming.IGNORED),
     )
 
 

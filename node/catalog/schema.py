@@ -13,6 +13,9 @@ partner 1─* partner_copy   moving_*                           copies at foreig
 alert   gauge   rhythm                                        what persons are told of, and measured for that
 contact   invitation   ticket                                 dealings with members that are no facts
 job   device   knock   quarantine   node                      what is to do, who may call, what waits
+policy   role_grant   emergency   account                     which person may what; local accounts
+idp_source 1─* idp   login   taken   session                  how persons log in
+audit_head   witness   audit_fault   audit_sent               signed ends of audit records, here and of others
 ```
 
 A `stamp` says which fact a row comes from, so that the earliest one wins at every site alike.
@@ -370,6 +373,15 @@ audit = Table(
     Column("deed", Text, nullable=False),
     Column("previous", Text, nullable=False),
     Column("hash", Text, nullable=False),
+    _text("study"),
+    _text("patient"),
+    Index("audit_by_study", "study", sqlite_where=text("study != ''"), postgresql_where=text("study != ''")),
+    Index(
+        "audit_by_patient",
+        "patient",
+        sqlite_where=text("patient != ''"),
+        postgresql_where=text("patient != ''"),
+    ),
 )
 
 job = Table(
@@ -396,6 +408,7 @@ device = Table(
     Column("port", Integer, nullable=False),
     Column("may", Text, nullable=False),
     Column("certificate", Text),
+    _text("people"),
 )
 
 knock = Table(
@@ -595,6 +608,192 @@ role = Table(
     _text("said_by"),
     _text("stamp"),
     _text("reason"),
+)
+
+policy = Table(
+    "policy",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("at", Integer, nullable=False),
+    _text("said_by"),
+    _text("reason"),
+)
+
+role_grant = Table(
+    "role_grant",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    _text("options"),
+    Column("state", Text, nullable=False),
+    Column("since_at", Integer, nullable=False),
+    _count("until_at"),
+    _text("said_by"),
+    _text("reason"),
+    _text("approved_by"),
+    _count("ended_at"),
+    _text("ended_by"),
+    Index("role_grant_by_person", "issuer", "name", "state"),
+)
+
+emergency = Table(
+    "emergency",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("study", Text, nullable=False),
+    _text("reason"),
+    Column("at", Integer, nullable=False),
+    Column("until_at", Integer, nullable=False),
+    _count("reviewed_at"),
+    _text("reviewed_by"),
+    _text("verdict"),
+    _text("note"),
+    Index("emergency_by_person", "issuer", "name", "until_at"),
+    Index("emergency_by_review", "reviewed_at", "at"),
+)
+
+idp_source = Table(
+    "idp_source",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    _text("url"),
+    _text("pins"),
+    _text("options"),
+    _count("fetched_at"),
+    _count("valid_until"),
+    _text("etag"),
+    _count("failed_at"),
+    _text("error"),
+)
+
+idp = Table(
+    "idp",
+    metadata,
+    Column("entity", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("described", Text, nullable=False),
+    _text("folded"),
+    _text("digest"),
+    _count("valid_until"),
+    Index("idp_by_source", "source"),
+)
+
+login = Table(
+    "login",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("browser", Text, nullable=False),
+    _text("issuer"),
+    _text("request"),
+    _text("onward"),
+    _text("options"),
+    Column("until_at", Integer, nullable=False),
+    Index("login_by_end", "until_at"),
+)
+
+taken = Table(
+    "taken",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("until_at", Integer, nullable=False),
+    Index("taken_by_end", "until_at"),
+    sqlite_with_rowid=False,
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("principal", Text, nullable=False),
+    _text("name_id"),
+    _text("session_index"),
+    _text("browser"),
+    _text("options"),
+    Column("since_at", Integer, nullable=False),
+    Column("seen_at", Integer, nullable=False),
+    Column("until_at", Integer, nullable=False),
+    Index("session_by_person", "issuer", "name"),
+    Index("session_by_name_id", "issuer", "name_id"),
+    Index("session_by_browser", "browser"),
+    Index("session_by_end", "until_at"),
+)
+
+account = Table(
+    "account",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _text("display"),
+    _text("hash"),
+    Column("state", Text, nullable=False),
+    Column("must_change", Integer, nullable=False, server_default="1"),
+    _text("totp"),
+    _count("totp_used"),
+    _count("failures"),
+    _count("wait_until"),
+    Column("since_at", Integer, nullable=False),
+    _count("changed_at"),
+    _count("used_at"),
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("hash", Text, nullable=False),
+    Column("at", Integer, nullable=False),
+    Column("signature", Text, nullable=False),
+    Column("certificate", Text, nullable=False),
+)
+
+witness = Table(
+    "witness",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("hash", Text, primary_key=True),
+    Column("at", Integer, nullable=False),
+    Column("signature", Text, nullable=False),
+    Column("certificate", Text, nullable=False),
+    Column("via", Text, nullable=False),
+    Column("heard_at", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Index("witness_by_state", "site", "state", "seq"),
+    sqlite_with_rowid=False,
+)
+
+audit_fault = Table(
+    "audit_fault",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("first", Integer, primary_key=True),
+    Column("last", Integer, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    _text("what"),
+    Column("found_at", Integer, nullable=False),
+    _count("settled_at"),
+    _text("settled_by"),
+    _text("note"),
+    sqlite_with_rowid=False,
+)
+
+audit_sent = Table(
+    "audit_sent",
+    metadata,
+    Column("destination", Text, primary_key=True),
+    Column("seq", Integer, nullable=False),
+    _count("at"),
+    _count("failed_at"),
+    _text("error"),
 )
 
 DERIVED = (

@@ -9,34 +9,43 @@ from typing import Any
 from sqlalchemy import Connection, Select, Update, delete
 
 from node.catalog import schema
+from node.catalog.accounts import AccountList
 from node.catalog.alerts import Alerts
 from node.catalog.audit import AuditLedger
+from node.catalog.audit_sent import AuditSent
 from node.catalog.brakes import Brakes
 from node.catalog.conflicts import Conflicts
 from node.catalog.corrections import Corrections
 from node.catalog.cursors import Cursors
 from node.catalog.devices import DeviceList
 from node.catalog.digests import Digests
+from node.catalog.emergencies import Emergencies
 from node.catalog.findings import Findings
 from node.catalog.forms import Forms
 from node.catalog.gauges import Gauges
+from node.catalog.grants import Grants
 from node.catalog.holdings import Holdings
 from node.catalog.instances import Instances
 from node.catalog.jobs import Jobs
 from node.catalog.journal import Journal
+from node.catalog.logins import LoginList
 from node.catalog.members import MemberList
 from node.catalog.moving import MovingRows
 from node.catalog.partner_copies import PartnerCopies
 from node.catalog.partners import Partners
+from node.catalog.policies import Policies
 from node.catalog.proofs import Proofs
+from node.catalog.providers import ProviderRows
 from node.catalog.quarantine import Quarantine
 from node.catalog.recalls import Recalls
 from node.catalog.replicas import Replicas
 from node.catalog.roles import Roles
 from node.catalog.rules import Rules
+from node.catalog.sessions import SessionList
 from node.catalog.statement import Cursor, Statement
 from node.catalog.tickets import Tickets
 from node.catalog.wants import Wants
+from node.catalog.witnesses import Witnesses
 from node.domain.ids import SiteId
 
 _PAGE = 500
@@ -144,6 +153,16 @@ class Unit:
         return AuditLedger(self)
 
     @cached_property
+    def audit_sent(self) -> AuditSent:
+        """How far that has gone to repositories outside."""
+        return AuditSent(self)
+
+    @cached_property
+    def witnesses(self) -> Witnesses:
+        """Signed ends of audit records, and what is wrong with them."""
+        return Witnesses(self)
+
+    @cached_property
     def replicas(self) -> Replicas:
         """Copies at other sites."""
         return Replicas(self)
@@ -199,6 +218,11 @@ class Unit:
         return Partners(self)
 
     @cached_property
+    def providers(self) -> ProviderRows:
+        """Identity providers, and who told this site of them."""
+        return ProviderRows(self)
+
+    @cached_property
     def partner_copies(self) -> PartnerCopies:
         """What is known of the copies there."""
         return PartnerCopies(self)
@@ -209,9 +233,34 @@ class Unit:
         return MovingRows(self)
 
     @cached_property
+    def logins(self) -> LoginList:
+        """Logins that have begun, and messages that were taken."""
+        return LoginList(self)
+
+    @cached_property
     def devices(self) -> DeviceList:
         """Who may call, and who knocked."""
         return DeviceList(self)
+
+    @cached_property
+    def accounts(self) -> AccountList:
+        """Who may log in by a password of this site."""
+        return AccountList(self)
+
+    @cached_property
+    def grants(self) -> Grants:
+        """Which person has which role."""
+        return Grants(self)
+
+    @cached_property
+    def policies(self) -> Policies:
+        """Who may do what."""
+        return Policies(self)
+
+    @cached_property
+    def emergencies(self) -> Emergencies:
+        """What was opened without a right to it, and has to be reviewed."""
+        return Emergencies(self)
 
     @cached_property
     def findings(self) -> Findings:
@@ -242,3 +291,8 @@ class Unit:
     def gauges(self) -> Gauges:
         """What was measured, now and then."""
         return Gauges(self)
+
+    @cached_property
+    def sessions(self) -> SessionList:
+        """Who is logged in."""
+        return SessionList(self)

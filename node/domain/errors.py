@@ -30,13 +30,25 @@ NodeError
 │   │   ├── UnknownTicket
 │   │   ├── UnknownAlert
 │   │   ├── UnknownDestination
-│   │   └── UnknownPartner
+│   │   ├── UnknownPartner
+│   │   ├── UnknownRole
+│   │   ├── UnknownGrant
+│   │   ├── UnknownAccount
+│   │   ├── UnknownEmergency
+│   │   └── UnknownProvider
 │   ├── ForeignRefused
+│   ├── BadPolicy
+│   ├── MetadataRefused
+│   ├── PasswordRefused
 │   └── AccessDenied
 │       ├── Unauthenticated
 │       │   ├── BadSignature
 │       │   ├── Expired
-│       │   └── Replayed
+│       │   ├── Replayed
+│       │   ├── LoginRefused
+│       │   ├── PasswordChange
+│       │   ├── AttributeMissing
+│       │   └── SecondFactorNeeded
 │       ├── Forbidden
 │       └── LinkSuspended
 ├── Unavailable                 the same call may succeed later
@@ -53,7 +65,8 @@ NodeError
 ├── Damaged                     opens a finding
 │   ├── BlobMissing
 │   ├── BlobUnreadable
-│   └── DigestMismatch
+│   ├── DigestMismatch
+│   └── AuditBroken
 └── Misconfigured               the node does not start, and says what to change
     ├── BadSetting
     ├── UnusableKey
@@ -187,12 +200,47 @@ class UnknownPartner(Unknown):
     """{0} is not a partner; `konzilium partner list` shows those that are."""
 
 
+class UnknownRole(Unknown):
+    """The policy knows no role called {0}; `konzilium policy show` lists those that there are."""
+
+
+class UnknownGrant(Unknown):
+    """There is no grant with the number {0}; `konzilium grant list` shows those that are."""
+
+
+class UnknownAccount(Unknown):
+    """There is no local account called {0}; `konzilium account list` shows those that are."""
+
+
+class UnknownEmergency(Unknown):
+    """There is no emergency access with the number {0}; `konzilium emergency list` shows those that are."""
+
+
+class UnknownProvider(Unknown):
+    """No identity provider is known here by the name {0}; `konzilium idp list` shows those that are."""
+
+
+class MetadataRefused(Rejected):
+    """The metadata of {0} are not believed: {1}."""
+
+
+class BadPolicy(Rejected):
+    """The policy cannot be used: {0}."""
+
+
+class PasswordRefused(Rejected):
+    """This password cannot be used: {0}."""
+
+
 class ForeignRefused(Rejected):
     """{0} refused what was asked of it: {1}."""
 
 
 class AccessDenied(Rejected):
     """Access is denied: {0}."""
+
+    is_recorded: bool = False
+    """Whether the audit record tells of it already, so that the face need not."""
 
 
 class Unauthenticated(AccessDenied):
@@ -211,8 +259,29 @@ class Replayed(Unauthenticated):
     """It was received before: {0}."""
 
 
+class LoginRefused(Unauthenticated):
+    """The login did not succeed: {0}."""
+
+
+class PasswordChange(Unauthenticated):
+    """The password of account {0} is right, and has to be changed before anything else."""
+
+
+class AttributeMissing(Unauthenticated):
+    """{0} did not tell {1}; ask {2} to release it to this service."""
+
+
+class SecondFactorNeeded(Unauthenticated):
+    """This asks for a login with a second factor: {0}."""
+
+
 class Forbidden(AccessDenied):
     """{0} may not {1}: {2}."""
+
+    step_up: bool = False
+    """Whether a login with a second factor would change that."""
+    emergency: bool = False
+    """Whether it may be opened in an emergency."""
 
 
 class LinkSuspended(AccessDenied):
@@ -280,6 +349,10 @@ class BlobUnreadable(Damaged):
 
 class DigestMismatch(Damaged):
     """The bytes named {0} have another digest: {1}."""
+
+
+class AuditBroken(Damaged):
+    """The audit record of {0} is not what it was, from {1} to {2}: {3}."""
 
 
 class Misconfigured(NodeError):

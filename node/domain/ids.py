@@ -105,3 +105,11 @@ class RuleName(Identifier):
     form = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
     what = "name of a rule (up to 32 of a-z, 0-9 and '-')"
     __slots__ = ()
+
+
+class SourceName(Identifier):
+    """What a site calls one of its sources of identity providers."""
+
+    form = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+    what = "name of a source (up to 64 of a-z, 0-9, '.' and '-')"
+    __slots__ = ()

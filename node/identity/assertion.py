@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from lxml import etree
@@ -34,7 +34,7 @@ from node.identity.xmlnames import (
     only,
     site_of,
 )
-from node.identity.xspa import Purpose, add_attributes, check_attributes
+from node.identity.xspa import Purpose, add_attributes, read_attributes
 
 LIFE: Final = 120
 """Seconds for which an assertion is issued."""
@@ -42,8 +42,11 @@ LONGEST: Final = 300
 """Seconds beyond which none is taken."""
 SKEW: Final = 60
 """Seconds by which the clocks of two sites may differ."""
-MAX_NAME: Final = 200
+MAX_NAME: Final = 256
 """Characters of a principal's name."""
+MAX_ISSUER: Final = 1024
+MFA: Final = "https://refeds.org/profile/mfa"
+"""A second factor was proved (REFEDS MFA Profile)."""
 SECOND: Final = 1_000_000
 
 Registry: TypeAlias = Callable[[SiteId], tuple[str, ...]]
@@ -52,6 +55,7 @@ Registry: TypeAlias = Callable[[SiteId], tuple[str, ...]]
 _HOLDER_OF_KEY = "urn:oasis:names:tc:SAML:2.0:cm:holder-of-key"
 _UNSPECIFIED = "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"
 _X509 = "urn:oasis:names:tc:SAML:2.0:ac:classes:X509"
+_NOT_SAID = "urn:oasis:names:tc:SAML:2.0:ac:classes:unspecified"
 _KEY_INFO = f"{{{DS}}}KeyInfo"
 _X509_DATA = f"{{{DS}}}X509Data"
 _X509_CERTIFICATE = f"{{{DS}}}X509Certificate"
@@ -62,6 +66,8 @@ def _saml(name: str) -> str:
 
 
 ASSERTION: Final = _saml("Assertion")
+_CONTEXT = _saml("AuthnContextClassRef")
+_AUTHORITY = _saml("AuthenticatingAuthority")
 
 
 def issue(
@@ -102,8 +108,7 @@ def issue(
     conditions.set("NotBefore", instant(now))
     conditions.set("NotOnOrAfter", instant(now + ttl * SECOND))
     add(add(conditions, _saml("AudienceRestriction")), _saml("Audience"), entity_id(audience))
-    statement = add(assertion, _saml("AuthnStatement"), AuthnInstant=instant(now))
-    add(add(statement, _saml("AuthnContext")), _saml("AuthnContextClassRef"), _X509)
+    _add_authentication(assertion, principal, now)
     add_attributes(assertion, principal, purpose, organization or principal.site)
     xmlsig.sign(assertion, key, position=1)
     return assertion
@@ -168,8 +173,9 @@ class Verifier:
             raise Unauthenticated(f"the assertion was not issued by {end.site}")
         xmlsig.verify(assertion, end.pinned)
         issued, until = self._check_conditions(assertion, now)
-        principal = _subject(assertion, end)
-        check_attributes(assertion, principal)
+        principal = read_attributes(assertion, _subject(assertion, end))
+        if principal.kind is Kind.PERSON:
+            principal = _vouched(assertion, principal)
         self._memory.once(end.site, assertion.get("ID", ""), issued=issued, until=until, now=now)
         return principal
 
@@ -242,6 +248,8 @@ def _demand_scope(principal: Principal, site: SiteId) -> None:
         raise Unauthenticated(f"{site} cannot speak for somebody of {principal.site}")
     if not 0 < len(principal.name) <= MAX_NAME or not principal.name.isprintable():
         raise Unauthenticated("the name of the principal is none that can be sent")
+    if principal.kind is Kind.PERSON and principal.via is None and not principal.issuer:
+        raise Unauthenticated("nobody has vouched for the person")
 
 
 def _add_subject(assertion: etree._Element, name: str, certificate: Certificate) -> None:
@@ -251,6 +259,26 @@ def _add_subject(assertion: etree._Element, name: str, certificate: Certificate)
     data = add(confirmation, _saml("SubjectConfirmationData"))
     data.set(f"{{{XSI}}}type", "saml:KeyInfoConfirmationDataType")
     add(add(add(data, _KEY_INFO), _X509_DATA), _X509_CERTIFICATE, certificate.base64)
+
+
+def _add_authentication(assertion: etree._Element, principal: Principal, now: int) -> None:
+    """How it is known who it is: a person by an IdP, which is named (SAML Core §2.7.2.2)."""
+    statement = add(assertion, _saml("AuthnStatement"), AuthnInstant=instant(now))
+    context = add(statement, _saml("AuthnContext"))
+    if principal.kind is not Kind.PERSON:
+        add(context, _CONTEXT, _X509)
+        return
+    add(context, _CONTEXT, MFA if principal.mfa else _NOT_SAID)
+    add(context, _AUTHORITY, principal.issuer)
+
+
+def _vouched(assertion: etree._Element, principal: Principal) -> Principal:
+    """The person with who vouched for it at the home site, and whether by a second factor."""
+    context = only(only(assertion, _saml("AuthnStatement")), _saml("AuthnContext"))
+    issuer = one_text(context, _AUTHORITY)
+    if len(issuer) > MAX_ISSUER or not issuer.isprintable():
+        raise Unauthenticated("the assertion does not name who vouched for the person")
+    return replace(principal, issuer=issuer, mfa=one_text(context, _CONTEXT) == MFA)
 
 
 def _subject(assertion: etree._Element, end: FarEnd) -> Principal:

@@ -21,7 +21,8 @@ from node.domain.errors import (
 )
 from node.domain.ids import AETitle, SiteId
 from node.domain.principal import DEVICE_ACTIONS, Action, Caller, Device, Kind, Knock, Principal
-from node.policy.decide import demand
+from node.identity.gate import Gate
+from node.identity.refusals import Refusals
 
 DEFAULT_PORT = 104
 """Where DICOM devices listen unless they say otherwise (PS3.8 9.1.1)."""
@@ -34,6 +35,7 @@ class Devices:
         """The device list of a site."""
         self._catalog = catalog
         self._site = site
+        self._refusals = Refusals(catalog)
 
     def recognise(self, caller: Caller, asked: str) -> Principal:
         """Who is calling; a stranger is remembered as pending.
@@ -48,13 +50,14 @@ class Devices:
         with self._catalog.reading() as unit:
             device = unit.devices.find(caller.calling)
         if device is None:
-            self._catalog.perform(
-                lambda unit: unit.devices.knocked(
-                    caller.calling, caller.address, called=caller.called[:16], asked=asked[:500]
-                )
-            )
-            raise Unauthenticated(f"{caller.calling} is not on the device list")
-        self._check(caller, device)
+            error = Unauthenticated(f"{caller.calling} is not on the device list")
+            self._knocked(caller, asked, error)
+            raise error
+        try:
+            self._check(caller, device)
+        except Unauthenticated as error:
+            self._refusals.note(**_turned_away(caller, error))
+            raise
         return Principal(
             kind=Kind.DEVICE, name=device.ae_title, site=self._site, address=caller.address, may=device.may
         )
@@ -95,7 +98,7 @@ class Devices:
         Raises:
             Rejected: one of that AE title is there and is not to be replaced, or the certificate is none.
         """
-        demand(principal, Action.ADMINISTER)
+        Gate(self._catalog).demand(principal, Action.ADMINISTER)
         if device.certificate:
             fingerprint(device.certificate)
 
@@ -113,7 +116,7 @@ class Devices:
         Raises:
             UnknownDevice: it is not on the list.
         """
-        demand(principal, Action.ADMINISTER)
+        Gate(self._catalog).demand(principal, Action.ADMINISTER)
 
         def remove(unit: Unit) -> None:
             if unit.devices.find(ae_title) is None:
@@ -147,6 +150,17 @@ class Devices:
         self.add(principal, device)
         return device
 
+    def _knocked(self, caller: Caller, asked: str, error: Unauthenticated) -> None:
+        """Remember a stranger, and record that it was turned away."""
+        due = self._refusals.due(**_turned_away(caller, error))
+
+        def write(unit: Unit) -> None:
+            unit.devices.knocked(caller.calling, caller.address, called=caller.called[:16], asked=asked[:500])
+            for deed in due:
+                unit.audit.append(deed)
+
+        self._catalog.perform(write)
+
     def _check(self, caller: Caller, device: Device) -> None:
         """What the device shows has to agree with what the list says of it."""
         if device.certificate is not None:
@@ -159,6 +173,11 @@ class Devices:
         unit.audit.append(
             Deed(event=Event.CONFIGURED, who=str(principal), address=principal.address, what=what)
         )
+
+
+def _turned_away(caller: Caller, error: Unauthenticated) -> dict[str, str]:
+    """A refused association in the words of the audit record."""
+    return {"who": caller.calling, "address": caller.address, "what": "associate", "reason": str(error)}
 
 
 def fingerprint(pem: str) -> str:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from node import __version__
 from node.catalog.unit import Unit
-from node.domain.errors import BadSignature, Malformed
+from node.domain.errors import BadSignature, Malformed, Unauthenticated
 from node.domain.ids import AETitle, SiteId
+from node.domain.member import Member
+from node.domain.principal import Kind, Principal
 from node.identity import certificates, keys, metadata
 from node.identity.metadata import Descriptor
 from node.journal.entry import Entry, Fact
@@ -28,6 +30,8 @@ class Home:
     ae_title: AETitle
     organization: str = ""
     """The name of the organization; the site's, if empty."""
+    scopes: tuple[str, ...] = ()
+    """The domains for whose people it speaks, besides its own name."""
 
     def key(self) -> keys.NodeKey:
         """The key in use now.
@@ -82,10 +86,24 @@ class Home:
             certificates=tuple(certificate.pem for certificate in self.certificates()),
             ae_title=self.ae_title,
             organization=self.organization or self.site,
-            scopes=(self.site,),
+            scopes=(self.site, *self.scopes),
             version=version,
             software=f"konzilium {__version__}",
         )
+
+
+def demand_scope(member: Member, principal: Principal) -> None:
+    """See that a member speaks for the people of its own domains only, as its metadata list them.
+
+    Raises:
+        Unauthenticated: the person is of another domain.
+    """
+    if principal.kind is not Kind.PERSON:
+        return
+    domain = principal.name.rpartition("@")[2].lower()
+    described = read(member.descriptor)
+    if described is None or domain not in {scope.lower() for scope in described.scopes}:
+        raise Unauthenticated(f"{member.site} does not speak for people of {domain}")
 
 
 def _version(announcement: Entry) -> int:

@@ -29,6 +29,7 @@ from node.domain.principal import Action, Kind, Principal
 from node.domain.rule import EVERYTHING, Terms
 from node.identity import pairing
 from node.identity.certificates import known
+from node.identity.gate import Gate
 from node.identity.handshake import Application, Invited, Token, Welcome, pins_of, transcript, welcome_said
 from node.identity.home import Home, read
 from node.identity.metadata import Descriptor
@@ -41,7 +42,6 @@ from node.identity.statements import (
     state_standing,
 )
 from node.journal.entry import Entry, Fact
-from node.policy.decide import demand
 
 LIFETIME: Final = 24 * 3600
 """Seconds for which an invitation is good unless somebody says otherwise."""
@@ -100,11 +100,11 @@ class Invitations:
                 show a new key then, and those that it showed before are not trusted any more.
 
         Raises:
-            Forbidden: the principal may not administer.
+            Forbidden: the principal may not decide about the federation.
             Rejected: it is this site, an active member, or cannot call this one.
             UnusableKey: the key of the node cannot be used.
         """
-        demand(principal, Action.ADMINISTER)
+        Gate(self._catalog).demand(principal, Action.FEDERATE)
         address = url or self._home.url
         if address is None:
             raise Rejected(f"nobody can call {self._home.site} (node.url is none); let the other site invite")

@@ -14,6 +14,7 @@ from node.domain.principal import Action, Principal
 from node.domain.rule import EVERYTHING, Terms
 from node.identity import pairing
 from node.identity.certificates import known
+from node.identity.gate import Gate
 from node.identity.handshake import Application, Token, Welcome, pins_of, transcript, welcome_said
 from node.identity.home import Home, read
 from node.identity.invitations import Random
@@ -21,7 +22,6 @@ from node.identity.membership import is_well_formed
 from node.identity.metadata import Descriptor
 from node.identity.statements import come_back, derive_member, record, state_consent, state_standing
 from node.journal.entry import Entry, Fact, follow
-from node.policy.decide import demand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +96,12 @@ class Joining:
         """Prepare what is sent to the inviter.
 
         Raises:
-            Forbidden: the principal may not administer.
+            Forbidden: the principal may not decide about the federation.
             Rejected: the invitation is for another site.
             Expired: its time is over.
             UnusableKey: the key of the node cannot be used.
         """
-        demand(principal, Action.ADMINISTER)
+        Gate(self._catalog).demand(principal, Action.FEDERATE)
         secret, private = pairing.shared_secret(token.secret, code), self._random(32)
         metadata = self._catalog.perform(lambda unit: self._introduce(unit, token))
         return Attempt(
@@ -136,10 +136,10 @@ class Joining:
                 terms comes back with its journal, and nothing is said of them now.
 
         Raises:
-            Forbidden: the principal may not administer.
+            Forbidden: the principal may not decide about the federation.
             Unauthenticated: who answered is not the inviter.
         """
-        demand(principal, Action.ADMINISTER)
+        Gate(self._catalog).demand(principal, Action.FEDERATE)
         descriptor = attempt.check(offered, welcome)
         site = descriptor.site
 

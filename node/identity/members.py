@@ -16,6 +16,7 @@ from node.domain.ids import SiteId
 from node.domain.member import Member, Standing
 from node.domain.principal import Action, Principal
 from node.domain.rule import EVERYTHING, Terms
+from node.identity.gate import Gate
 from node.identity.home import Home
 from node.identity.statements import (
     agreed_with,
@@ -28,7 +29,6 @@ from node.identity.statements import (
     state_standing,
     vouch,
 )
-from node.policy.decide import demand
 
 __all__ = [
     "Members",
@@ -138,7 +138,7 @@ class Members:
         """Let a site in that has used an invitation: the second of the two administrators agrees.
 
         Raises:
-            Forbidden: the principal may not administer.
+            Forbidden: the principal may not decide about the federation.
             UnknownMember: no site of that name is known here.
             Rejected: it does not wait for that.
         """
@@ -155,7 +155,7 @@ class Members:
         """Cut the link: from now on nothing goes either way; nothing is forgotten.
 
         Raises:
-            Forbidden: the principal may not administer.
+            Forbidden: the principal may not decide about the federation.
             UnknownMember: no site of that name is known here.
             Rejected: it is not active.
         """
@@ -172,7 +172,7 @@ class Members:
         """Trust a member again, and vouch for it as it is known now.
 
         Raises:
-            Forbidden: the principal may not administer.
+            Forbidden: the principal may not decide about the federation.
             UnknownMember: no site of that name is known here.
             Rejected: it was never confirmed, or this site has left the federation.
         """
@@ -192,7 +192,7 @@ class Members:
         """Trust the keys of a site no more, and warn the others: they suspend it until they decide.
 
         Raises:
-            Forbidden: the principal may not administer.
+            Forbidden: the principal may not decide about the federation.
             UnknownMember: no site of that name is known here.
         """
 
@@ -212,9 +212,9 @@ class Members:
             The members that were active: they are still to be told.
 
         Raises:
-            Forbidden: the principal may not administer.
+            Forbidden: the principal may not decide about the federation.
         """
-        demand(principal, Action.ADMINISTER)
+        Gate(self._catalog).demand(principal, Action.FEDERATE)
 
         def decide(unit: Unit) -> Sequence[Member]:
             active = unit.members.active()
@@ -253,7 +253,7 @@ class Members:
         """Say what this site gives a member and takes from it; what is not given stays as it is.
 
         Raises:
-            Forbidden: the principal may not administer.
+            Forbidden: the principal may not decide about the federation.
             UnknownMember: no site of that name is known here.
         """
 
@@ -335,7 +335,7 @@ class Members:
 
     def _decide(self, principal: Principal, site: SiteId, decide: Callable[[Unit], None]) -> Member:
         """Carry out a decision of somebody who may decide, and see what became of the member."""
-        demand(principal, Action.ADMINISTER)
+        Gate(self._catalog).demand(principal, Action.FEDERATE)
 
         def change(unit: Unit) -> Member:
             decide(unit)

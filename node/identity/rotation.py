@@ -20,10 +20,10 @@ from node.domain.errors import Rejected
 from node.domain.ids import SiteId
 from node.domain.principal import Action, Principal
 from node.identity import keys
+from node.identity.gate import Gate
 from node.identity.home import Home
 from node.identity.statements import record
 from node.journal.entry import Entry
-from node.policy.decide import demand
 
 OVERLAP: Final = 600 * 1_000_000
 """Microseconds for which the old certificate stays listed after the switch, so that every process sees it."""
@@ -71,11 +71,11 @@ class Rotation:
         """Make the next key and tell the others of it; again, if that is done, it changes nothing.
 
         Raises:
-            Forbidden: the principal may not administer.
+            Forbidden: the principal may not decide about the federation.
             Rejected: the change before this one is not over.
             UnusableKey: a key cannot be used.
         """
-        demand(principal, Action.ADMINISTER)
+        Gate(self._catalog).demand(principal, Action.FEDERATE)
         step = self._step()
         if step is Step.SWITCHED:
             raise Rejected("the change of keys before this one is not over yet; try again in some minutes")
@@ -97,11 +97,11 @@ class Rotation:
             insist: even if members have not heard of it: they will have to be invited again.
 
         Raises:
-            Forbidden: the principal may not administer.
+            Forbidden: the principal may not decide about the federation.
             Rejected: no next key was announced, or members have not heard of it.
             UnusableKey: a key cannot be used.
         """
-        demand(principal, Action.ADMINISTER)
+        Gate(self._catalog).demand(principal, Action.FEDERATE)
         now = self.progress()
         if now.step is Step.SWITCHED:
             return now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
@@ -9,7 +10,8 @@ from lxml import etree
 
 from node.domain.errors import Unauthenticated
 from node.domain.ids import SiteId
-from node.domain.principal import Principal
+from node.domain.principal import Kind, Principal
+from node.identity.eduperson import FRIENDLY, OIDS
 from node.identity.xmlnames import HL7, NODE, SAML, XSI, add, entity_id, oid, only
 
 
@@ -31,6 +33,10 @@ PURPOSE: Final = _XSPA + "purposeofuse"
 ROLE: Final = "urn:oasis:names:tc:xacml:2.0:subject:role"
 COMMUNITY: Final = "urn:ihe:iti:xca:2010:homeCommunityId"
 
+MOST_ATTRIBUTES: Final = 64
+MOST_VALUES: Final = 256
+LONGEST_VALUE: Final = 1024
+"""Characters."""
 _PURPOSES = "2.16.840.1.113883.3.18.7.1"
 _ROLES = oid(NODE)
 _URI = "urn:oasis:names:tc:SAML:2.0:attrname-format:uri"
@@ -50,7 +56,12 @@ def add_attributes(
     """Append the attribute statement: who, of which organization, in which role, and why."""
     statement = add(assertion, _STATEMENT)
     home = community(principal.site)
-    texts = {SUBJECT_ID: principal.name, ORGANIZATION: organization, ORGANIZATION_ID: home, COMMUNITY: home}
+    texts = {
+        SUBJECT_ID: _called(principal),
+        ORGANIZATION: organization,
+        ORGANIZATION_ID: home,
+        COMMUNITY: home,
+    }
     for name, text in texts.items():
         add(_add_attribute(statement, name), _VALUE, text)
     for name, element, code, system in (
@@ -62,24 +73,64 @@ def add_attributes(
         coded.set(f"{{{XSI}}}type", "hl7:CE")
         for attribute, text in (("code", code), ("codeSystem", system), ("displayName", code)):
             coded.set(attribute, text)
+    for word, values in principal.attributes:
+        if word in OIDS:
+            told = _add_attribute(statement, OIDS[word])
+            told.set("FriendlyName", word)
+            for text in values:
+                add(told, _VALUE, text)
 
 
-def check_attributes(assertion: etree._Element, principal: Principal) -> None:
-    """Insist that the attributes are those of the subject: readers of either see the same person and home.
+def read_attributes(assertion: etree._Element, principal: Principal) -> Principal:
+    """The subject with what the attributes say of it; readers of either see the same person and home.
 
     Raises:
-        Unauthenticated: they are not, or one is given twice.
+        Unauthenticated: they are those of somebody else, or one is given twice.
     """
-    values: dict[str, str | None] = {}
+    values: dict[str, str] = {}
+    told: list[tuple[str, tuple[str, ...]]] = []
+    seen: set[str] = set()
     for attribute in only(assertion, _STATEMENT):
         name = attribute.get("Name", "")
-        if name in values:
-            raise Unauthenticated("the assertion gives an attribute twice")
+        if name in seen or len(seen) >= MOST_ATTRIBUTES:
+            raise Unauthenticated("the assertion gives an attribute twice, or too many of them")
+        seen.add(name)
+        if name in FRIENDLY:
+            told.append((FRIENDLY[name], _texts(attribute)))
+            continue
         value = only(attribute, _VALUE)
-        values[name] = value[0].get("code") if len(value) else value.text
-    said = (values.get(SUBJECT_ID), values.get(COMMUNITY), values.get(ROLE))
-    if said != (principal.name, community(principal.site), str(principal.kind)):
+        values[name] = (value[0].get("code") if len(value) else value.text) or ""
+    if (values.get(COMMUNITY), values.get(ROLE)) != (community(principal.site), str(principal.kind)):
         raise Unauthenticated("the attributes of the assertion are not those of its subject")
+    if principal.kind is not Kind.PERSON:
+        if values.get(SUBJECT_ID) != principal.name:
+            raise Unauthenticated("the attributes of the assertion are not those of its subject")
+        return principal
+    return replace(
+        principal,
+        display=values.get(SUBJECT_ID, "")[:LONGEST_VALUE],
+        attributes=tuple(sorted(told)),
+        purpose=_purpose(values.get(PURPOSE, "")),
+    )
+
+
+def _called(principal: Principal) -> str:
+    """The name of a person as people say it (ITI TF-2 3.40.4.1.2.1), and the name of anything else."""
+    return principal.display or principal.name
+
+
+def _texts(attribute: etree._Element) -> tuple[str, ...]:
+    """The values of an attribute of a person."""
+    texts = tuple((value.text or "").strip() for value in attribute.findall(_VALUE))
+    if len(texts) > MOST_VALUES or any(not text or len(text) > LONGEST_VALUE for text in texts):
+        raise Unauthenticated("an attribute of the assertion is empty, too long, or has too many values")
+    return texts
+
+
+def _purpose(code: str) -> str:
+    if code not in list(Purpose):
+        raise Unauthenticated("the assertion does not say why it is asked")
+    return code
 
 
 def _add_attribute(statement: etree._Element, name: str) -> etree._Element:

@@ -44,6 +44,8 @@ class Fact(StrEnum):
     """What this site gives a member and takes from it."""
     ROLE = "role"
     """Which part this site plays, or that it takes the place of another one."""
+    MARK = "mark"
+    """How sensitive a study or patient is, or what the patient has agreed to or refused."""
 
 
 LOCAL = frozenset({Fact.QUARANTINE, Fact.SETTLE, Fact.RULE})
@@ -67,6 +69,7 @@ _SUBJECTS: dict[Fact, Callable[[Mapping[str, Any]], str]] = {
     Fact.RETRACT: lambda says: says["uid"],
     Fact.LOCK: lambda says: says["study"],
     Fact.CORRECT: _corrected,
+    Fact.MARK: _corrected,
     Fact.MERGE: lambda says: patient_subject(*says["patient"]),
     Fact.MEMBER: lambda says: f"site {says['site']}",
     Fact.STANDING: lambda says: f"site {says['site']}",
@@ -84,8 +87,8 @@ def subject_of(kind: Fact, says: Mapping[str, Any]) -> str:
 
     ```
     instance, compare, retract    the SOP Instance UID
-    lock, correct (study)         the Study Instance UID
-    correct (patient), merge      issuer and Patient ID
+    lock, correct, mark (study)   the Study Instance UID
+    correct, mark, merge          issuer and Patient ID
     member, standing, consent     the site
     role                          the site
     ```

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from node.domain.decision import Sensitivity
 from node.domain.ids import Digest, InstanceUID
-from node.journal.entry import Entry, Fact
+from node.journal.entry import Entry, Fact, subject_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +153,35 @@ def corrections(facts: Iterable[Entry]) -> dict[int, str]:
         if fact.kind is Fact.CORRECT:
             latest |= {int(tag, 16): value for tag, value in fact.says["set"].items()}
     return {tag: value for tag, value in latest.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """What persons said of a study and its patient that decides who may see it."""
+
+    sensitivity: Sensitivity = Sensitivity.USUAL
+    consent: frozenset[str] = frozenset()
+    """What the patient has agreed to."""
+    refused: frozenset[str] = frozenset()
+
+
+def marks(facts: Iterable[Entry]) -> Marks:
+    """The marks of a study and of its patient: of each the latest one; of both the stricter one holds."""
+    sensitivity: dict[str, str] = {}
+    agreed: dict[tuple[str, str], bool] = {}
+    for fact in sorted(facts, key=lambda fact: fact.stamp):
+        if fact.kind is not Fact.MARK:
+            continue
+        subject = subject_of(fact.kind, fact.says)
+        if "sensitivity" in fact.says:
+            sensitivity[subject] = fact.says["sensitivity"]
+        agreed |= {(subject, matter): given for matter, given in fact.says.get("consent", {}).items()}
+    refused = frozenset(matter for (_, matter), given in agreed.items() if not given)
+    return Marks(
+        sensitivity=Sensitivity(max(sensitivity.values(), default="")),
+        consent=frozenset(matter for _, matter in agreed) - refused,
+        refused=refused,
+    )
 
 
 Patient = tuple[str, str]

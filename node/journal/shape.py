@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from node.domain.decision import Sensitivity
 from node.domain.errors import MalformedMessage, Rejected
 from node.domain.ids import Digest, InstanceUID, SiteId, StudyUID, TransferSyntaxUID
 from node.domain.member import Standing
@@ -16,6 +17,7 @@ LONGEST = 4096
 """Characters of a text in a fact."""
 LONGEST_DESCRIPTOR = 65536
 MOST_SUCCESSORS = 64
+MOST_MATTERS, LONGEST_MATTER = 16, 64
 LATEST = 10**16
 """Microseconds since 1970: stamps have sixteen digits."""
 
@@ -104,6 +106,20 @@ def _correct(says: Says) -> None:
         _text(value or "")
 
 
+def _mark(says: Says) -> None:
+    _decided(says)
+    if "study" in says:
+        StudyUID(says["study"])
+    else:
+        _patient(says["patient"])
+    Sensitivity(says.get("sensitivity", ""))
+    consent = says.get("consent", {})
+    _demand(isinstance(consent, dict) and len(consent) <= MOST_MATTERS)
+    for matter, given in consent.items():
+        _text(matter, LONGEST_MATTER)
+        _demand(isinstance(given, bool))
+
+
 def _merge(says: Says) -> None:
     _decided(says)
     _patient(says["patient"])
@@ -167,6 +183,7 @@ _SHAPES: dict[Fact, Callable[[Says], None]] = {
     Fact.CORRECT: _correct,
     Fact.MERGE: _merge,
     Fact.RETRACT: _retract,
+    Fact.MARK: _mark,
     Fact.LOCK: _lock,
     Fact.MEMBER: _member,
     Fact.STANDING: _standing,

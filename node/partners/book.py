@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from node.archive.gate import deed_of
-from node.audit.record import Event
+from node.audit.record import Event, deed_of
 from node.catalog.catalog import Catalog
 from node.catalog.unit import Unit
 from node.domain.errors import Rejected, UnknownDestination, UnknownPartner
 from node.domain.ids import AETitle
 from node.domain.partner import Partner, Role
 from node.domain.principal import Action, Principal
-from node.policy.decide import demand
+from node.identity.gate import Gate
 
 
 class PartnerBook:
@@ -50,7 +49,7 @@ class PartnerBook:
             UnknownDestination: it is not on the device list, so nobody knows where it is.
             Rejected: it is a partner already and is not to be changed.
         """
-        demand(principal, Action.ADMINISTER)
+        Gate(self._catalog).demand(principal, Action.ADMINISTER)
 
         def add(unit: Unit) -> Partner:
             if unit.devices.find(partner.ae_title) is None:
@@ -72,7 +71,7 @@ class PartnerBook:
         Raises:
             UnknownPartner: it is none.
         """
-        demand(principal, Action.ADMINISTER)
+        Gate(self._catalog).demand(principal, Action.ADMINISTER)
 
         def remove(unit: Unit) -> None:
             if unit.partners.find(ae_title) is None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-from node.archive.gate import Gate, deed_of
-from node.audit.record import Event
+from node.audit.record import Event, deed_of
 from node.catalog.brakes import BrakeState
 from node.catalog.catalog import Catalog
 from node.catalog.unit import Unit
@@ -19,6 +18,7 @@ from node.domain.errors import BrakeTripped
 from node.domain.finding import DAMAGE, Trouble
 from node.domain.job import SECOND
 from node.domain.principal import Action, Principal
+from node.identity.gate import Gate
 
 log = logging.getLogger(__name__)
 

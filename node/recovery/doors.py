@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from node.archive.gate import Gate, deed_of
-from node.audit.record import Event
+from node.audit.record import Event, deed_of
 from node.catalog.brakes import BrakeState
 from node.catalog.catalog import Catalog
 from node.catalog.proofs import Round
@@ -23,6 +22,7 @@ from node.domain.ids import Digest
 from node.domain.job import Job, Task
 from node.domain.principal import Action, Principal
 from node.domain.role import SiteRole
+from node.identity.gate import Gate
 from node.recovery.brake import Brake
 from node.recovery.check import LOOK, READ
 from node.recovery.drill import door

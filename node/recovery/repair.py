@@ -19,8 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from node.archive.derive import mended
-from node.archive.gate import deed_of
-from node.audit.record import Event
+from node.audit.record import Event, deed_of
 from node.blobs.store import BlobStore
 from node.catalog.catalog import Catalog
 from node.catalog.unit import Unit

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from node.archive.gate import Gate
 from node.audit.record import Deed, Event
 from node.catalog.catalog import Catalog
 from node.catalog.unit import Unit
@@ -26,6 +25,7 @@ from node.domain.ids import SiteId
 from node.domain.job import Task
 from node.domain.principal import Action, Principal
 from node.domain.role import Role, SiteRole
+from node.identity.gate import Gate
 from node.identity.roles import state_role
 from node.replication.epochs import begin_epoch
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Final, Protocol
 
-from node.archive.gate import Gate
+from node.archive.apart import released, told_apart
+from node.archive.partial import Part
 from node.audit.record import Event
 from node.catalog import traits
 from node.catalog.catalog import Catalog
@@ -22,11 +24,10 @@ from node.domain.ids import AETitle, StudyUID
 from node.domain.member import Member
 from node.domain.principal import Action, Principal
 from node.domain.query import Query, Rows, Selection
+from node.identity.gate import Gate
 from node.journal.entry import Fact
-from node.replication.partial import Part
 from node.replication.peer import LONGEST_PAGE, Announced, Found
 from node.replication.telling import travelling
-from node.replication.union import released, told_apart
 
 MOST_ROWS: Final = 20_000
 """Rows that are read to find those that a member may see a part of."""
@@ -69,7 +70,7 @@ class Answers:
         bound = limit + 1 if whole else MOST_ROWS
         found = self._archive.search(principal, replace(told_apart(query), limit=bound))
         with self._catalog.reading() as unit, released(found.rows) as rows:
-            origin, part = unit.origin, Part(unit, member.export)
+            origin, part = unit.origin, Part(unit, partial(member.export.allow, now=unit.now))
             shown = list(islice(rows if whole else part.rows(rows, found.tags, query), limit + 1))
             is_end = whole or part.read < bound
         return Found(
@@ -90,12 +91,19 @@ class Answers:
             LinkSuspended: the link is cut.
         """
         self._demand(member, principal, "retrieve")
-        self._gate.demand(principal, Action.RETRIEVE)
+        caller = self._gate.demand(principal, Action.RETRIEVE)
         with self._catalog.reading() as unit:
-            announced = [one for study in studies[:LONGEST_PAGE] for one in _announced(unit, member, study)]
+            sight = self._gate.sight(unit, caller, Action.RETRIEVE)
+            refused = sight.refused(studies[:LONGEST_PAGE]) if sight else {}
+            allowed = [study for study in studies[:LONGEST_PAGE] if study not in refused]
+            announced = [one for study in allowed for one in _announced(unit, member, study)]
+        if refused:
+            error = self._gate.refuse(caller, Action.RETRIEVE, refused)
+            if not allowed:
+                raise error
         told: list[str] = sorted({one.study for one in announced}) or [""]
         what = f"{len(announced)} instances announced to {member.site}"
-        self._gate.record(principal, Event.QUERY, what=what, studies=told)
+        self._gate.record(caller, Event.QUERY, what=what, studies=told)
         return announced
 
     def _demand(self, member: Member, principal: Principal, what: str) -> None:
@@ -108,8 +116,10 @@ class Answers:
             why = f"the terms give {member.site} nothing"
         else:
             return
-        self._gate.record(principal, Event.REFUSED, what=what)
-        raise Forbidden(principal, what, why)
+        self._gate.record(principal, Event.REFUSED, what=what, reason=why)
+        error = Forbidden(principal, what, why)
+        error.is_recorded = True
+        raise error
 
 
 def _announced(unit: Unit, member: Member, study: StudyUID) -> Iterator[Announced]:

@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from node.archive.gate import Gate, deed_of
-from node.audit.record import Event
+from node.audit.record import Event, deed_of
 from node.blobs.store import BlobStore
 from node.catalog.catalog import Catalog
 from node.catalog.unit import Unit
@@ -24,6 +23,7 @@ from node.domain.ids import Digest, InstanceUID, SiteId
 from node.domain.job import SECOND, Task
 from node.domain.principal import Action, Principal
 from node.domain.replica import CopyState, Replica
+from node.identity.gate import Gate
 from node.journal.entry import Fact
 from node.replication.peer import Peers
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
+from node.archive.apart import released, told_apart
 from node.catalog.catalog import Catalog
 from node.domain.errors import NodeError, TooBusy
 from node.domain.ids import SiteId
@@ -26,7 +27,7 @@ from node.domain.query import Query, Row, Rows
 from node.replication.calls import Call, Calls
 from node.replication.peer import LONGEST_PAGE, Found, Peers
 from node.replication.site_answer import Answer, SiteAnswer, failure, settled
-from node.replication.union import Seen, Shape, released, told_apart
+from node.replication.union import Seen, Shape
 
 log = logging.getLogger(__name__)
 

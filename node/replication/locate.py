@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Final
 
+from node.archive.apart import INSTANCE, ISSUER, PATIENT_ID, SERIES, STUDY
 from node.domain.errors import MalformedIdentifier, MalformedMessage, NodeError, TooBusy
 from node.domain.ids import SiteId, StudyUID
 from node.domain.member import Member
@@ -20,7 +21,6 @@ from node.domain.principal import Principal
 from node.domain.query import Key, Level, Query, Selection
 from node.replication.calls import Call, Calls
 from node.replication.peer import LONGEST_PAGE, Announced, Peer, Peers
-from node.replication.union import INSTANCE, ISSUER, PATIENT_ID, SERIES, STUDY
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from node.audit.heads import SignedHead
+from node.audit.proof import Proof
+from node.audit.record import Record
 from node.domain.change import Changes, Cursor, News, Told
 from node.domain.ids import Digest, InstanceUID, SeriesUID, SiteId, StudyUID
 from node.domain.instance import Description
@@ -99,6 +102,42 @@ class Compared:
     """Digests that were named and are not in the range here."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Whose data the records are about that somebody asks for."""
+
+    patients: tuple[str, ...] = ()
+    """Patient IDs with their issuers (CX); of one person, under all names that are known of it."""
+    studies: tuple[str, ...] = ()
+    """Study Instance UIDs."""
+    since: int = 0
+    """Microseconds since 1970."""
+    until: int = 1 << 62
+    after: int = 0
+    """Behind the record of this number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disclosed:
+    """Records of another site, each with its place in the chain."""
+
+    records: Sequence[Record]
+    complete: bool = True
+    """False where there are more behind the last one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """A run of its own audit record that a site shows because nobody can call it."""
+
+    after: int
+    last: int
+    proof: Proof | None = None
+    """The links from behind `after` up to `last`; None to ask how far the record was looked at."""
+    whole: bool = False
+    """Whether it is shown from its beginning, as the other one has asked."""
+
+
 class Peer(Protocol):
     """Another site, as a courier sees it.
 
@@ -181,6 +220,26 @@ class Peer(Protocol):
 
     def announce(self, studies: Sequence[StudyUID], principal: Principal) -> Sequence[Announced]:
         """Which instances of these studies it would give us."""
+        ...
+
+    def exchange_heads(self, heads: Sequence[SignedHead]) -> Sequence[SignedHead]:
+        """Tell it the signed ends of audit records that are known here, and hear those that it knows."""
+        ...
+
+    def audit_proof(self, after: int, last: int) -> Proof:
+        """What stands in its audit record behind record `after` up to record `last`, without content."""
+        ...
+
+    def offer_audit_proof(self, offered: Offered) -> int:
+        """Show it a run of our audit record (to a site that cannot call us).
+
+        Returns:
+            Behind which record to go on; 0 for the whole record, as it is another one than before.
+        """
+        ...
+
+    def disclosures(self, question: Question, principal: Principal) -> Disclosed:
+        """What its audit record tells of a patient or study, asked for by a principal of ours."""
         ...
 
 

@@ -106,5 +106,7 @@ class Pushing:
         digests = [digest for digest, _ in grant.items if self._blobs.size(digest) is not None]
         kept = 0
         for place in range(0, len(digests), self._habits.pack_blobs):
-            kept += len(peer.upload(grant, digests[place : place + self._habits.pack_blobs]))
+            taken = peer.upload(grant, digests[place : place + self._habits.pack_blobs])
+            self._service.record_sent(peer.site, taken)
+            kept += len(taken)
         return kept > 0

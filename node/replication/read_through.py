@@ -21,6 +21,7 @@ from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
+from node.archive.apart import ISSUER, PATIENT_ID
 from node.catalog import search
 from node.catalog.catalog import Catalog
 from node.catalog.selection import absent
@@ -34,7 +35,6 @@ from node.replication.demand import Demand
 from node.replication.locate import Locate, Located
 from node.replication.nearness import nearest_first
 from node.replication.peer import Announced, Peers
-from node.replication.union import ISSUER, PATIENT_ID
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from node.archive import owing
-from node.archive.gate import Gate, deed_of
-from node.audit.record import Event
+from node.audit.record import Event, deed_of
 from node.catalog import traits
 from node.catalog.catalog import Catalog
 from node.catalog.rules import Partner, Policy
@@ -26,6 +25,7 @@ from node.domain.job import Task
 from node.domain.member import Standing
 from node.domain.principal import Action, Principal
 from node.domain.rule import DAY, EVERYWHERE, Rule, Traits
+from node.identity.gate import Gate
 from node.journal.entry import Entry, Fact
 
 Progress = Callable[[int, int], None]
@@ -68,7 +68,7 @@ class RuleBook:
             Forbidden: the policy says no.
             Rejected: one of that name is there and is not to be replaced, or the rule wants nothing.
         """
-        self._gate.demand(principal, Action.ADMINISTER)
+        self._gate.demand(principal, Action.FEDERATE)
         _demand_sound(rule)
 
         def add(unit: Unit) -> None:
@@ -87,7 +87,7 @@ class RuleBook:
             Forbidden: the policy says no.
             UnknownRule: there is none of that name.
         """
-        self._gate.demand(principal, Action.ADMINISTER)
+        self._gate.demand(principal, Action.FEDERATE)
 
         def remove(unit: Unit) -> None:
             if name not in [known.name for known in unit.rules.all()]:

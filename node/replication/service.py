@@ -9,13 +9,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from node.archive.gate import deed_of
-from node.audit.record import Deed, Event
+from node.audit.record import Event, deed_of
 from node.blobs.store import BlobStore
 from node.catalog import traits
 from node.catalog.catalog import Catalog
 from node.catalog.descriptions import described
+from node.catalog.resources import patient_of
 from node.catalog.tickets import Ticket
 from node.catalog.unit import Unit
 from node.domain.chain import Head
@@ -26,10 +27,13 @@ from node.domain.ids import Digest, InstanceUID, SiteId
 from node.domain.instance import Description
 from node.domain.job import SECOND
 from node.domain.member import Member
-from node.domain.principal import Principal
+from node.domain.principal import Action, Kind, Principal
 from node.domain.replica import Lag, Replica
+from node.identity.audit_book import AuditBook
+from node.identity.gate import Gate
 from node.identity.home import Home
 from node.journal.entry import Entry
+from node.replication.audit_doors import AuditDoors
 from node.replication.copies import Copies, may_have
 from node.replication.intake import Intake
 from node.replication.peer import LONGEST_PAGE, Compared, Range, TicketGrant
@@ -38,6 +42,8 @@ from node.replication.telling import Teller, kept, terms_of
 
 TICKET_LIFE = 600 * SECOND
 _PIECE = 1 << 18
+Item: TypeAlias = tuple[Digest, int, str]
+"""Digest, size and study of some bytes."""
 GAPS = 50
 """Ranges of withheld entries that a heartbeat names at the most."""
 _TURN = 10 * SECOND
@@ -76,6 +82,9 @@ class Service:
         self._intake = intake
         self._home = home
         self._copies = Copies(catalog, blobs)
+        self.audit = AuditDoors(catalog, AuditBook(catalog, home))
+        """What members are shown of the audit record."""
+        self._gate = Gate(catalog)
 
     def heartbeat(self, member: Member, news: News) -> News:
         """Hear a member's news and tell ours."""
@@ -211,13 +220,38 @@ class Service:
         return uid, item[1]
 
     def prepare_to_get(self, member: Member, principal: Principal, digests: Sequence[Digest]) -> TicketGrant:
-        """A ticket for those of the bytes that are here and that the terms let the member have."""
+        """A ticket for those of the bytes that are here and that the terms let the member have.
+
+        Where a person caused the call, the policy has to let that person have them, too.
+
+        Raises:
+            Forbidden: the policy says no, to all of them.
+        """
         with self._catalog.reading() as unit:
             items = [
                 item for digest in digests[:LONGEST_PAGE] if (item := self._allowed(unit, member, digest))
             ]
+        if principal.kind is Kind.PERSON:
+            principal, items = self._for_person(principal, items)
         carried = [(digest, size) for digest, size, _ in items]
         return self._grant(member, GET, carried, str(principal), studies=items, principal=principal)
+
+    def _for_person(self, principal: Principal, items: list[Item]) -> tuple[Principal, list[Item]]:
+        """The person as known here, and what of the items the policy gives to that person.
+
+        Raises:
+            Forbidden: nothing of it.
+        """
+        caller = self._gate.demand(principal, Action.RETRIEVE)
+        with self._catalog.reading() as unit:
+            sight = self._gate.sight(unit, caller, Action.RETRIEVE)
+            refused = sight.refused([study for _, _, study in items]) if sight else {}
+        left = [item for item in items if item[2] not in refused]
+        if refused:
+            error = self._gate.refuse(caller, Action.RETRIEVE, refused)
+            if not left:
+                raise error
+        return caller, left
 
     def describe(self, member: Member, digests: Sequence[Digest]) -> Sequence[Description]:
         """What is catalogued of these instances, as far as the terms give them to a member."""
@@ -227,9 +261,11 @@ class Service:
             now = unit.now
             given = [one for one in found if member.export.allow(known[one.instance], now=now)]
         if given:
-            what = f"{len(given)} instances described to {member.site}"
-            deed = Deed(event=Event.QUERY, who=f"node:{member.site}@{member.site}", what=what)
-            self._catalog.perform(lambda unit: unit.audit.append(deed))
+            node = Principal(kind=Kind.NODE, name=member.site, site=member.site)
+            studies = [known[one.instance].study for one in given]
+            self._catalog.perform(
+                lambda unit: _told_of(unit, node, Event.QUERY, f"described to {member.site}", studies)
+            )
         return given
 
     def put_here(self, member: Member, digests: Sequence[Digest]) -> Sequence[Digest]:
@@ -252,6 +288,19 @@ class Service:
         """Compare ranges of what this site and a member both hold, or owe each other."""
         with self._catalog.reading() as unit:
             return answer(unit, member.site, ranges)
+
+    def record_sent(self, site: SiteId, digests: Sequence[Digest]) -> None:
+        """Record what this node has put at a site that had asked for it."""
+        if not digests:
+            return
+        node = Principal(kind=Kind.NODE, name=site, site=site)
+
+        def write(unit: Unit) -> None:
+            uids = [uid for digest in digests if (uid := unit.forms.holder_of(digest)) is not None]
+            studies = [known.study for known in traits.of(unit, uids).values()]
+            _told_of(unit, node, Event.SENT, f"to {site}", studies)
+
+        self._catalog.perform(write)
 
     def to_get(self, ticket: str, site: SiteId, digests: Sequence[Digest]) -> None:
         """Let a member fetch bytes for which it has a ticket.
@@ -302,7 +351,7 @@ class Service:
             if member and any(not may_have(unit, member, digest) for digest in held):
                 raise Forbidden(site, "get these bytes", "they are not given to it any more")
 
-    def _allowed(self, unit: Unit, member: Member, digest: Digest) -> tuple[Digest, int, str] | None:
+    def _allowed(self, unit: Unit, member: Member, digest: Digest) -> Item | None:
         """Digest, size and study of bytes that are here and that a member may have."""
         size, known = self._blobs.size(digest), may_have(unit, member, digest)
         return None if size is None or known is None else (digest, size, known.study)
@@ -314,7 +363,7 @@ class Service:
         items: Sequence[tuple[Digest, int]],
         who: str,
         *,
-        studies: Sequence[tuple[Digest, int, str]] = (),
+        studies: Sequence[Item] = (),
         principal: Principal | None = None,
     ) -> TicketGrant:
         """Make out a ticket, and write down for which studies."""
@@ -332,15 +381,28 @@ class Service:
                     who=who,
                 )
             )
-            for study in sorted({study for _, _, study in studies}):
-                count = sum(study == of for _, _, of in studies)
-                assert principal is not None
-                what = f"{count} instances to {member.site}"
-                unit.audit.append(deed_of(principal, Event.SENT, what=what, study=study))
+            if principal is not None:
+                _told_of(unit, principal, Event.SENT, f"to {member.site}", [study for _, _, study in studies])
             return expires
 
         expires = self._catalog.perform(make) if items else 0
         return TicketGrant(ticket=ticket_id, expires_at=expires, items=tuple(items))
+
+
+def _told_of(unit: Unit, principal: Principal, event: Event, how: str, studies: Sequence[str]) -> None:
+    """Record for each study how many of its instances were given or told of.
+
+    Args:
+        unit: of the deed itself.
+        principal: who got it.
+        event: what.
+        how: the same in words, as `to prague`.
+        studies: of the instances, each as often as there are instances of it.
+    """
+    for study in sorted(set(studies)):
+        what = f"{studies.count(study)} instances {how}"
+        patient = patient_of(unit, study)
+        unit.audit.append(deed_of(principal, event, what=what, study=study, patient=patient))
 
 
 def _heard(unit: Unit, member: Member, news: News) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
-from node.archive.gate import Gate
 from node.archive.part10 import StoredFile, offer_of
 from node.archive.reading import read_back
 from node.blobs.store import BlobStore
@@ -23,6 +22,7 @@ from node.domain.ids import Digest, SiteId
 from node.domain.instance import Admission, Chunk, Offer
 from node.domain.member import Member
 from node.domain.principal import Action, Principal
+from node.identity.gate import Gate
 from node.replication.peer import LONGEST_PAGE, TicketGrant
 from node.replication.service import UPLOAD, Service
 
@@ -128,7 +128,7 @@ class Storing:
     def _demand_accepted(self, member: Member, principal: Principal, digest: Digest) -> None:
         with self._catalog.reading() as unit:
             identified = read_back(self._uploads, digest)
-            arrival = identified.arrival(digest=digest, size=0, source=str(principal), at=unit.now)
+            arrival = identified.arrival(digest=digest, size=0, source=principal.source, at=unit.now)
             if not member.accept.allow(traits.of_arrival(arrival), now=unit.now):
                 raise Forbidden(
                     principal, Action.STORE, f"this site takes {member.accept} from {member.site}"

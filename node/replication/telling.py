@@ -87,9 +87,9 @@ class Teller:
         match entry.kind:
             case Fact.INSTANCE | Fact.COMPARE | Fact.RETRACT:
                 return traits.of(self._unit, [InstanceUID.trusted(says["uid"])]).values()
-            case Fact.LOCK | Fact.CORRECT if "study" in says:
+            case Fact.LOCK | Fact.CORRECT | Fact.MARK if "study" in says:
                 return traits.all_of_study(self._unit, StudyUID.trusted(says["study"]))
-            case Fact.CORRECT | Fact.MERGE:
+            case Fact.CORRECT | Fact.MARK | Fact.MERGE:
                 named = [patient for patient in (says["patient"], says.get("into")) if patient]
                 return chain.from_iterable(traits.all_of_patient(self._unit, *one) for one in named)
             case _:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from node.settings.alerting import AlertSettings
 from node.settings.load import FILE, doors, load
+from node.settings.people import AuditSettings, LoginSettings, WebSettings
 from node.settings.sections import (
     CatalogSettings,
     DicomSettings,
@@ -19,17 +20,18 @@ from node.settings.sections import (
     Settings,
     SiteSettings,
     StoreSettings,
-    WebSettings,
     ae_title_of,
 )
 
 __all__ = [
     "FILE",
     "AlertSettings",
+    "AuditSettings",
     "CatalogSettings",
     "DicomSettings",
     "FederationSettings",
     "LogSettings",
+    "LoginSettings",
     "NodeSettings",
     "RecoverySettings",
     "ReplicationSettings",

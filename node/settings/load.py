@@ -182,7 +182,7 @@ def doors(settings: Settings) -> list[tuple[str, int]]:
     ports = [
         ("dicom.port", settings.dicom.port),
         ("dicom.tls_port", settings.dicom.tls_port),
-        ("web.http_port", settings.web.http_port),
+        ("web.port", settings.web.port),
         ("node.port", settings.node.port),
     ]
     return [(name, port) for name, port in ports if port is not None]

@@ -17,6 +17,7 @@ from node.settings.kinds import (
     one_of,
     optional_identifier,
     optional_port,
+    optional_text,
     place,
     seconds,
     setting,
@@ -25,6 +26,7 @@ from node.settings.kinds import (
     web_address,
     whole,
 )
+from node.settings.people import AuditSettings, LoginSettings, WebSettings
 
 
 def federation_title_of(site: str) -> str:
@@ -158,15 +160,6 @@ class DicomSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebSettings:
-    """The web face, for people and DICOMweb. Its door opens with the portal; the port is reserved now."""
-
-    http_port: int = field(
-        default=8080, metadata=setting(whole(1, 65535), "The port for browsers and DICOMweb.")
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
     """The face for other nodes: where they call this one, by HTTPS with certificates on both sides."""
 
@@ -212,6 +205,14 @@ class FederationSettings:
             "Whether studies go to and come from a site that another member has introduced without anybody "
             "here saying so. With false, nothing does until `konzilium consent`; sites that this one has "
             "invited, or that have invited it, exchange as it was agreed then.",
+        ),
+    )
+    scopes: str = field(
+        default="",
+        metadata=setting(
+            optional_text("domains with commas between them"),
+            "The domains for whose people this site speaks to others, for example fnbrno.example: the part "
+            "behind the @ of their names. The metadata of this site tell them to the members.",
         ),
     )
     invitation_hours: float = field(
@@ -392,6 +393,8 @@ class Settings:
     recovery: RecoverySettings
     log: LogSettings
     alerts: AlertSettings
+    login: LoginSettings
+    audit: AuditSettings
 
 
 SECTIONS: dict[str, type] = {
@@ -406,5 +409,7 @@ SECTIONS: dict[str, type] = {
     "recovery": RecoverySettings,
     "log": LogSettings,
     "alerts": AlertSettings,
+    "login": LoginSettings,
+    "audit": AuditSettings,
 }
 """The sections of `site.toml`, in their order there."""

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from node.domain.alert import Concern
 from node.settings import AlertSettings
-from node.watch import disks, neighbours, upkeep
+from node.watch import disks, ledgers, logins, neighbours, persons, seal, upkeep
 from node.watch.seen import Seen
 
 Condition: TypeAlias = Callable[[Seen, AlertSettings, Collection[str]], Iterator[Concern]]
@@ -17,6 +17,12 @@ CONDITIONS: tuple[Condition, ...] = (
     disks.disks,
     disks.store,
     neighbours.neighbours,
+    logins.logins,
+    seal.seal,
+    persons.emergencies,
+    ledgers.broken,
+    ledgers.unseen,
+    ledgers.unsent,
     upkeep.certificates,
     upkeep.devices,
     upkeep.jobs,

@@ -23,8 +23,11 @@ from node.domain.principal import Action
 from node.domain.replica import Lag
 from node.identity.certificates import known
 from node.identity.home import Home
+from node.identity.saml.keys import SpKeys
+from node.replication.audit_watch import UNSEEN
 from node.settings import AlertSettings, Settings
 from node.watch.forecast import WINDOW
+from node.watch.logins import feeds, login_days
 from node.watch.rhythm import Rhythm
 from node.watch.seen import Disk, Flow, Neighbour, Seen
 
@@ -38,6 +41,8 @@ BREAK: Final = 1800 * SECOND
 """A pause between two looks that is a break."""
 MANY: Final = 20_000
 """Arrivals that are learned from in one look; while there are more, no device is judged."""
+MOST_REVIEWS: Final = 100
+"""Emergencies that an alert each is raised for, the oldest first."""
 LOST: Final = 100
 """Lost copies that are looked at in one look."""
 CATALOG_RESERVE: Final = 256 << 20
@@ -95,6 +100,7 @@ class Eye:
         learned = self._learned(unit, arrived)
         names = {device.ae_title for device in unit.devices.all() if Action.STORE in device.may}
         quarantined, conflicts, strangers = measures.waiting(unit)
+        sent = unit.audit_sent.of(self._settings.audit.repository)
         seen = Seen(
             directory=self._settings.directory,
             now=now,
@@ -107,6 +113,8 @@ class Eye:
             ],
             waiting=[member.site for member in members if member.standing is Standing.WAITING],
             certificates=dict(self._certificates(now)),
+            feeds=feeds(unit),
+            login_days=login_days(unit, SpKeys(self._home.key_folder)),
             damage={kind: many for kind, many in unit.findings.counts().items() if kind in DAMAGE},
             brakes=dict(measures.tripped(unit)),
             oldest_proof_at=measures.oldest_proof(unit),
@@ -120,6 +128,12 @@ class Eye:
             conflicts=conflicts,
             shared_studies=len(shared_studies(unit)),
             strangers=strangers,
+            opened_at=max((one.used_at for one in unit.accounts.sealed()), default=0),
+            emergencies={one.id: one.at for one in unit.emergencies.waiting()[:MOST_REVIEWS]},
+            audit_faults=_audit_faults(unit),
+            repository=sent.destination if sent.failed_at else "",
+            repository_failed_at=sent.failed_at,
+            repository_error=sent.error,
             store_error=store_error,
             mute={sink: since for sink, since in gauges.notes(MUTE).items() if since},
         )
@@ -162,6 +176,7 @@ class Eye:
             lost=measures.lost(unit, peer, LOST),
             skew=contact.skew,
             rtt=contact.rtt,
+            unaudited=unit.now - since if (since := unit.gauges.noted(UNSEEN, site)) else 0,
         )
 
     def _certificates(self, now: int) -> Iterator[tuple[str, int]]:
@@ -188,6 +203,14 @@ class Eye:
             if heard is not rhythm:
                 learned[name] = heard
         return learned
+
+
+def _audit_faults(unit: Unit) -> dict[str, list[str]]:
+    """What is wrong with audit records, by site."""
+    found: dict[str, list[str]] = {}
+    for fault in unit.witnesses.faults():
+        found.setdefault(fault.site, []).append(str(fault))
+    return found
 
 
 def days_left(certificate: Path, now: int) -> int:

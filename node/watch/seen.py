@@ -52,8 +52,24 @@ class Neighbour:
     """Copies that the rules want there, and that it has no more."""
     skew: int = 0
     """Microseconds by which its clock is ahead of ours."""
+    unaudited: int = 0
+    """For how long it could be reached and has not shown its audit record; microseconds."""
     rtt: int = 0
     """Microseconds that the call took by which that was measured; 0 where it was not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """A source of identity providers."""
+
+    name: str
+    failed_at: int = 0
+    """Since when it cannot be refreshed; 0 while it can."""
+    error: str = ""
+    valid_until: int = 0
+    """Until when it is believed; 0 for what says no end."""
+    certificate_days: Mapping[str, int] = field(default_factory=dict)
+    """Days left of the certificates of the identity providers that this site vouches for itself, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +102,21 @@ class Seen:
     conflicts: int = 0
     shared_studies: int = 0
     strangers: int = 0
+    emergencies: Mapping[int, int] = field(default_factory=dict)
+    """When what was opened in an emergency was, by number, as far as nobody has reviewed it."""
+    audit_faults: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What is wrong with audit records and was not settled, by site, in words."""
+    repository: str = ""
+    """Where audit messages go, if that fails now."""
+    repository_failed_at: int = 0
+    """Since when it does."""
+    repository_error: str = ""
     store_error: str = ""
     """Why a file could not be written, if it could not."""
+    opened_at: int = 0
+    """When the sealed account was used last, if it was since it was sealed."""
     mute: Mapping[str, int] = field(default_factory=dict)
     """Since when each sink that cannot be told anything could not."""
+    feeds: Sequence[Feed] = ()
+    login_days: int | None = None
+    """Days left of the certificate with which this site logs people in; None where it has none."""

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import click
 
-from node.archive.gate import deed_of
-from node.audit.record import Event
+from node.audit.record import Event, deed_of
 from node.catalog.unit import Unit
 from node.domain.alert import SECOND, Alert, AlertState
 from node.domain.clock import system_clock

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from node.domain.ids import AETitle
-from node.domain.principal import DEVICE_ACTIONS, Action, Device
+from node.domain.principal import DEVICE_ACTIONS, Action, Device, Naming
 from node.wiring import open_site
 from services.cli import types
 from services.cli.commands import Group
@@ -22,6 +22,14 @@ may_option = click.option(
     default=",".join(sorted(DEVICE_ACTIONS)),
     show_default=True,
     help="What it may do, separated by commas: store, query, retrieve.",
+)
+people_option = click.option(
+    "--people",
+    type=click.Choice([one.value for one in Naming]),
+    default=Naming.OPTIONAL.value,
+    show_default=True,
+    help="What it says of the person who sits at it: ignored, proved if it is said (optional), always "
+    "said and proved (required), or trusted without a proof.",
 )
 ae_argument = click.argument("ae_title", metavar="AE", type=types.AE)
 
@@ -42,6 +50,7 @@ def device() -> None:
         "konzilium device add /srv/brno CT1 192.0.2.10 104",
         "konzilium device add /srv/brno VIEWER 192.0.2.20 11112 --may query,retrieve",
         "konzilium device add /srv/brno MR2 mr2.example.org 2762 --certificate mr2.pem",
+        "konzilium device add /srv/brno WARD3 192.0.2.30 11112 --may query,retrieve --people required",
     ),
 )
 @types.site_argument
@@ -54,6 +63,7 @@ def device() -> None:
     type=types.FILE,
     help="PEM file with the only certificate it may show; it must use TLS then.",
 )
+@people_option
 @click.option("--replace", is_flag=True, help="Change a device that is on the list already.")
 def add(
     directory: Path,
@@ -63,11 +73,12 @@ def add(
     port: int,
     may: frozenset[Action],
     certificate: Path | None,
+    people: str,
     replace: bool,
 ) -> None:
     """Put the device with AE title AE on the list. HOST and PORT are where the node calls it back."""
     pem = certificate_of(certificate) if certificate else None
-    new = Device(ae_title=ae_title, host=host, port=port, may=may, certificate=pem)
+    new = Device(ae_title=ae_title, host=host, port=port, may=may, certificate=pem, people=Naming(people))
     with open_site(directory) as site:
         site.devices.add(site.operator(), new, replace=replace)
     say(f"{ae_title} at {host} port {port} may {words(may)}{' over TLS only' if pem else ''}.")
@@ -86,8 +97,11 @@ def list_(directory: Path, *, json_: bool) -> None:
         as_json([{**fields(one), "may": sorted(one.may)} for one in known])
     elif known:
         columns(
-            ("AE TITLE", "HOST", "PORT", "MAY", "TLS"),
-            [(d.ae_title, d.host, d.port, words(d.may), "only" if d.certificate else "") for d in known],
+            ("AE TITLE", "HOST", "PORT", "MAY", "TLS", "PEOPLE"),
+            [
+                (d.ae_title, d.host, d.port, words(d.may), "only" if d.certificate else "", d.people)
+                for d in known
+            ],
         )
     else:
         say(f"No device yet; add one with `konzilium device add {directory} AE HOST PORT`.")

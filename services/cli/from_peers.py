@@ -74,7 +74,7 @@ def _opened(settings: Settings, said: From, times: Times) -> Outcome | None:
         facts = _facts(directory, said, times)
         running_node = _Running(lambda stop: _bytes(directory, said, facts, times, stop), stay=said.stay)
         supervisor = Supervisor(
-            parts(directory),
+            parts(directory, web=settings.web.port is not None),
             inherit=(lock,),
             announce=lambda _doors: running_node.opened(lambda: times.reached(directory, "opened")),
         )

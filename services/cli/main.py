@@ -5,10 +5,13 @@ from __future__ import annotations
 import click
 
 from node import __version__, telemetry
+from services.cli.account import account
 from services.cli.alerts import alerts
 from services.cli.amend.correct import correct
+from services.cli.amend.mark import mark
 from services.cli.amend.merge import merge, unmerge
 from services.cli.amend.withdraw import lock, restore, retract
+from services.cli.audit.command import audit
 from services.cli.care.brake import brake
 from services.cli.care.check import check
 from services.cli.care.findings import findings
@@ -19,16 +22,21 @@ from services.cli.commands import Program
 from services.cli.demo.command import demo
 from services.cli.devices import device
 from services.cli.drill import drill
+from services.cli.emergency import emergency
 from services.cli.federation.decide import confirm, consent, leave, resume, revoke, suspend
 from services.cli.federation.invite import invite
 from services.cli.federation.join import join
 from services.cli.federation.peers import peers
 from services.cli.federation.roles import demote, promote, role
 from services.cli.federation.rotate import rotate
+from services.cli.grant import grant
+from services.cli.idp import idp
+from services.cli.login import login
 from services.cli.media_in import import_
 from services.cli.media_out import export
 from services.cli.migrate import migrate
 from services.cli.partners import partner
+from services.cli.policy import policy
 from services.cli.quarantine import conflicts, quarantine
 from services.cli.rebuild import rebuild
 from services.cli.rules import rule
@@ -66,12 +74,18 @@ for command in (
     serve,
     status,
     alerts,
+    audit,
     device,
+    account,
+    grant,
+    policy,
+    emergency,
     import_,
     export,
     quarantine,
     conflicts,
     correct,
+    mark,
     merge,
     unmerge,
     retract,
@@ -93,6 +107,8 @@ for command in (
     role,
     promote,
     demote,
+    idp,
+    login,
     verify,
     check,
     repair,

@@ -12,6 +12,7 @@ from typing import BinaryIO, TypeAlias
 import click
 
 from node.archive.part10 import StoredFile
+from node.audit.record import Event
 from node.domain.errors import Damaged, NodeError, Unknown
 from node.domain.ids import SeriesUID, StudyUID
 from node.domain.instance import Instance
@@ -69,7 +70,8 @@ def export(
         raise click.UsageError("Say what to export: --study UID, --series UID or --patient ID.")
     selection = Selection(studies=studies, series=series, patient_id=patient, issuer=issuer)
     with open_site(directory) as site:
-        instances = site.archive.select(site.operator(), selection, destination=f"file:{path.name}")
+        where = f"file:{path.name}"
+        instances = site.archive.select(site.operator(), selection, destination=where, event=Event.EXPORT)
         if not instances:
             raise Unknown(", ".join((*studies, *series)) or "that Patient ID")
         with ZipFile(path) if zip_ else Folder(path, fresh=dicomdir) as target:

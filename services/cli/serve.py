@@ -48,7 +48,7 @@ def serve(directory: Path, *, log_level: str | None, json_: bool) -> None:
     with hold(settings.directory) as lock:
         check_ports(settings)
         Supervisor(
-            parts(settings.directory),
+            parts(settings.directory, web=settings.web.port is not None),
             inherit=(lock,),
             announce=lambda doors: announce(settings, doors, json_=json_),
         ).run()
@@ -64,6 +64,8 @@ def check_ports(settings: Settings) -> None:
     for port in (settings.dicom.port, settings.dicom.tls_port):
         if port is not None:
             _check("dicom.host", settings.dicom.host, port)
+    if settings.web.port is not None:
+        _check("web.host", settings.web.host, settings.web.port)
     if settings.node.url != "none":
         _check("node.host", settings.node.host, settings.node.port)
 

@@ -54,12 +54,12 @@ IGNORED = frozenset({"lost+found"})
     help="DICOM port with TLS; 0 for none.",
 )
 @click.option(
-    "--http-port",
-    type=types.PORT,
+    "--web-port",
+    type=click.IntRange(0, 65535),
     metavar="PORT",
-    default=8080,
+    default=8444,
     show_default=True,
-    help="Port for browsers; reserved for now.",
+    help="Port for browsers, by HTTPS; 0 for none.",
 )
 @click.option(
     "--node-url",
@@ -83,7 +83,7 @@ def init(
     ae_title: AETitle | None,
     dicom_port: int,
     dicom_tls_port: int,
-    http_port: int,
+    web_port: int,
     node_url: str,
     node_port: int,
 ) -> None:
@@ -96,7 +96,7 @@ def init(
         "dicom.ae_title": ae_title or ae_title_of(name),
         "dicom.port": dicom_port,
         "dicom.tls_port": dicom_tls_port,
-        "web.http_port": http_port,
+        "web.port": web_port,
         "node.port": node_port,
     }
     if node_url:

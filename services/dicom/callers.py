@@ -18,6 +18,7 @@ from node.domain.errors import MalformedIdentifier, NodeError, TooBusy, Unauthen
 from node.domain.ids import AETitle
 from node.domain.principal import Caller, Principal
 from services.dicom.contexts import SHORTEST_PDU, name_of
+from services.dicom.user_identity import Knows, acknowledge, shown_by
 
 log = logging.getLogger(__name__)
 
@@ -87,13 +88,18 @@ class Seats:
 class Callers:
     """Decides about each request for an association."""
 
-    def __init__(self, ae_titles: Collection[AETitle], devices: Recognises, seats: Seats) -> None:
+    def __init__(
+        self, ae_titles: Collection[AETitle], devices: Recognises, seats: Seats, persons: Knows
+    ) -> None:
         self._ae_titles = frozenset(ae_titles)
         self._devices = devices
         self._seats = seats
+        self._persons = persons
 
-    def admit(self, association: Association, certificate: str | None) -> Principal:
+    def admit(self, association: Association, connection: object) -> Principal:
         """Name the principal behind a request for an association, and give it a seat.
+
+        A person takes the seat of the device.
 
         Raises:
             Rejected: it is refused, for the reason that the standard has for it.
@@ -102,16 +108,31 @@ class Callers:
         if not isinstance(request, A_ASSOCIATE):
             raise Rejected(NO_REASON)
         try:
-            principal = self._recognise(association, request, certificate)
-            self._seats.take(principal.name)
+            device = self._recognise(association, request, fingerprint(connection))
+            self._seats.take(device.name)
         except NodeError as error:
             log.warning("association rejected", extra=_told(association) | {"why": type(error).__name__})
             raise Rejected(_rejection_of(error)) from error
-        return principal
+        try:
+            return self._person_at(device, association, connection)
+        except BaseException:
+            self.leave(device)
+            raise
 
     def leave(self, principal: Principal) -> None:
         """Free the seat that `admit` gave."""
-        self._seats.leave(principal.name)
+        self._seats.leave(principal.ae_title)
+
+    def _person_at(self, device: Principal, association: Association, connection: object) -> Principal:
+        """Ask who sits at the device."""
+        try:
+            principal = self._persons.who(device, shown_by(association, connection))
+        except NodeError as error:
+            log.warning("user identity refused", extra=_told(association) | {"why": type(error).__name__})
+            raise Rejected(CONGESTION if isinstance(error, Unavailable) else NO_REASON) from error
+        if principal is not device:
+            acknowledge(association)
+        return principal
 
     def _recognise(
         self, association: Association, request: A_ASSOCIATE, certificate: str | None

@@ -138,7 +138,7 @@ class Commitment:
             vouched = self._archive.vouch(request.wanted)
             status = _send_report(message.channel, message.context, request.transaction, vouched)
             if status == SUCCESS:
-                self._archive.commitment_done(request.transaction, message.principal.name)
+                self._archive.commitment_done(request.transaction, message.principal.ae_title)
         except CopiesOwed as error:
             log.info("A commitment waits for copies", extra={"why": str(error)})
         except NodeError as error:

@@ -57,7 +57,7 @@ class Committed:
         """Answer one N-EVENT-REPORT request."""
         try:
             transaction, vouched = read_report(message)
-            self._answered(AETitle(message.principal.name), transaction, vouched)
+            self._answered(AETitle(message.principal.ae_title), transaction, vouched)
         except ForeignRefused as error:
             message.respond(INVALID_ARGUMENT, comment=str(error))
         else:

@@ -22,7 +22,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from node.settings.sections import DicomSettings
 from node.telemetry import bound
 from services.dicom import pump
-from services.dicom.callers import NO_REASON, Callers, Rejected, Rejection, called_title, fingerprint
+from services.dicom.callers import NO_REASON, Callers, Rejected, Rejection, called_title
 from services.dicom.channel import Limits
 from services.dicom.contexts import supported
 from services.dicom.framing import MARGIN
@@ -207,7 +207,7 @@ class Guest(RequestHandler):
             pump.forget(association)
             if self._service.principal is not None:
                 house.callers.leave(self._service.principal)
-                log.info("association ended", extra={"principal": str(self._service.principal)})
+                log.info("association ended", extra={"principal": self._service.principal.source})
 
     def _requested(self, event: Event) -> None:
         """Decide about the A-ASSOCIATE-RQ that has come (PS3.8 7.1.2)."""
@@ -227,11 +227,10 @@ class Guest(RequestHandler):
         roles = association.requestor.role_selection
         received = {str(uid) for uid, role in roles.items() if role.scp_role and not role.scu_role}
         contexts = supported(request.presentation_context_definition_list, received)
-        certificate = fingerprint(self.request)
-        self._service.principal = self.server.house.callers.admit(association, certificate)
+        self._service.principal = self.server.house.callers.admit(association, self.request)
         self._service.handlers = self.server.house.handlers_for(called_title(request))
         association.acceptor.supported_contexts = contexts
-        log.info("association accepted", extra={"principal": str(self._service.principal)})
+        log.info("association accepted", extra={"principal": self._service.principal.source})
 
     def _closed(self, event: Event) -> None:
         """Wait no longer for an A-ASSOCIATE-RQ: the connection has ended."""

@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -24,6 +25,7 @@ from services.dicom.callers import Callers, Recognises, Seats
 from services.dicom.door import Door, House
 from services.dicom.messages import Field
 from services.dicom.secure import Certificates, Contexts
+from services.dicom.user_identity import Knows, Nobody
 
 GRACE: Final = 10.0
 """Seconds for requests that are being served when the entity stops."""
@@ -51,6 +53,9 @@ class ApplicationEntity:
         devices: Devices,
         handlers: Mapping[int, pump.Handler],
         federated: Mapping[int, pump.Handler] = MappingProxyType({}),
+        *,
+        persons: Knows | None = None,
+        person_ca: Path | None = None,
     ) -> None:
         """Assemble an entity that does not listen yet.
 
@@ -60,13 +65,16 @@ class ApplicationEntity:
             handlers: what serves each command field; C-ECHO needs none.
             federated: what serves those command fields otherwise that it has, where an association calls
                 the title of the federation.
+            persons: who knows the persons at devices; nobody, if None.
+            person_ca: authorities of persons, whose certificates the TLS port takes, too.
         """
         seats = Seats(settings.max_associations, settings.max_associations_per_device)
         self._settings = settings
         self._devices = devices
+        self._person_ca = person_ca
         self._house = House(
             settings=settings,
-            callers=Callers(titles(settings), devices, seats),
+            callers=Callers(titles(settings), devices, seats, persons or Nobody()),
             handlers={**ALWAYS, **handlers},
             federated={**ALWAYS, **handlers, **federated},
             stock=_stock(settings),
@@ -124,7 +132,7 @@ class ApplicationEntity:
             self._devices,
             certificate=settings.certificate,
             private_key=settings.private_key,
-            device_ca=settings.device_ca,
+            authorities=[path for path in (settings.device_ca, self._person_ca) if path is not None],
         )
         try:
             contexts.current()

@@ -271,7 +271,7 @@ class Move:
                     instance,
                     file,
                     priority=message.command.priority,
-                    originator=message.principal.name,
+                    originator=message.principal.ae_title,
                     originator_message_id=message.command.message_id,
                 )
             return Result.of(status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Final, Protocol
@@ -25,12 +26,12 @@ class Contexts:
     """The TLS context of the door, built again when the list of devices has changed."""
 
     def __init__(
-        self, devices: Certificates, *, certificate: Path, private_key: Path, device_ca: Path | None
+        self, devices: Certificates, *, certificate: Path, private_key: Path, authorities: Sequence[Path]
     ) -> None:
         self._devices = devices
         self._certificate = certificate
         self._private_key = private_key
-        self._device_ca = device_ca
+        self._authorities = authorities
         self._built: tuple[int, ssl.SSLContext] | None = None
         self._lock = Lock()
 
@@ -54,6 +55,6 @@ class Contexts:
         anchors = "\n".join(self._devices.certificates())
         if anchors:
             context.load_verify_locations(cadata=anchors)
-        if self._device_ca is not None:
-            context.load_verify_locations(cafile=self._device_ca)
+        for path in self._authorities:
+            context.load_verify_locations(cafile=path)
         return context

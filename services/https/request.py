@@ -33,6 +33,8 @@ DRAIN: Final = 1024 * 1024
 
 FINGERPRINT: Final = "konzilium.fingerprint"
 """The name in the environ of the caller's certificate: SHA-256 in hexadecimal, or None."""
+CERTIFICATE: Final = "konzilium.certificate"
+"""The name in the environ of that certificate itself: DER, or None."""
 
 
 class Headers(HeaderReader):
@@ -157,6 +159,7 @@ class Gateway(wsgi.Gateway_10):
         environ: dict[str, Any] = super().get_environ()  # type: ignore[no-untyped-call]
         environ["wsgi.input_terminated"] = True
         environ[FINGERPRINT] = self.req.conn.wire.certificate
+        environ[CERTIFICATE] = self.req.conn.wire.certificate_der
         return environ
 
     def respond(self) -> None:

@@ -23,7 +23,7 @@ from node.domain.instance import Chunk
 from services.https.connection import Connection
 from services.https.limits import Limits
 from services.https.request import Gateway
-from services.https.tls import Contexts
+from services.https.tls import CurrentContext
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +51,12 @@ class Server:
         self,
         application: Application,
         address: tuple[str, int],
-        contexts: Contexts,
+        contexts: CurrentContext,
         limits: Limits | None = None,
+        *,
+        setting: str = "node.host",
     ) -> None:
+        self._setting = setting
         self._listener = Listener(application, address, contexts, limits or Limits())
         self._thread: threading.Thread | None = None
 
@@ -80,7 +83,7 @@ class Server:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise PortTaken(port) from error
-            raise BadSetting("node.host", host, error.strerror or "no such address") from error
+            raise BadSetting(self._setting, host, error.strerror or "no such address") from error
         self._thread = threading.Thread(target=self._listener.serve, name=f"https-{self.port}", daemon=True)
         self._thread.start()
 
@@ -100,7 +103,7 @@ class Listener(wsgi.Server):
     keep_alive_conn_limit = None  # type: ignore[assignment]
 
     def __init__(
-        self, application: Application, address: tuple[str, int], contexts: Contexts, limits: Limits
+        self, application: Application, address: tuple[str, int], contexts: CurrentContext, limits: Limits
     ) -> None:
         super().__init__(address, application, server_name="konzilium")
         self.contexts = contexts

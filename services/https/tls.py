@@ -43,6 +43,18 @@ class Secured:
     fingerprints: frozenset[str]
 
 
+class CurrentContext(Protocol):
+    """What holds for handshakes, asked for at each of them."""
+
+    def current(self) -> Secured:
+        """What holds now.
+
+        Raises:
+            OSError: the server's own certificate or key cannot be read, or (`ssl.SSLError`) they do not fit.
+        """
+        ...
+
+
 class Contexts:
     """The server's TLS context, built again when it has to change."""
 
@@ -59,7 +71,7 @@ class Contexts:
         Raises:
             OSError: the node's own certificate or key cannot be read, or (`ssl.SSLError`) they do not fit.
         """
-        version = self._trust.version(), _stamp(self._certificate), _stamp(self._private_key)
+        version = self._trust.version(), stamp(self._certificate), stamp(self._private_key)
         built = self._built
         if built is not None and built.version == version:
             return built
@@ -71,7 +83,7 @@ class Contexts:
     def _build(self, version: Hashable) -> Secured:
         """A context that takes a certificate or none, but no other than a member's."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        _harden(context)
+        harden(context)
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_TICKET
         context.num_tickets = 0  # a session that is resumed would skip the look at the certificate
         context.load_cert_chain(self._certificate, self._private_key)
@@ -95,7 +107,7 @@ def client_context(certificate: Path, private_key: Path) -> ssl.SSLContext:
 def stranger_context() -> ssl.SSLContext:
     """A context that shows no certificate, for a node that is not a member yet."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    _harden(context)
+    harden(context)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
@@ -116,8 +128,8 @@ def shown(secured: ssl.SSLSocket) -> str | None:
     return hashlib.sha256(certificate).hexdigest() if certificate else None
 
 
-def _harden(context: ssl.SSLContext) -> None:
-    """What both sides insist on (RFC 9325)."""
+def harden(context: ssl.SSLContext) -> None:
+    """Insist on what RFC 9325 asks for, at either end."""
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
@@ -133,7 +145,7 @@ def _anchor(context: ssl.SSLContext, pem: str) -> str | None:
         return None
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def stamp(path: Path) -> tuple[int, int, int]:
     """What changes when a file is replaced or written."""
     status = path.stat()
     return status.st_ino, status.st_mtime_ns, status.st_size

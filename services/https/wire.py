@@ -44,6 +44,7 @@ class Wire:
         self.socket = accepted
         self.expires = time.monotonic() + limits.handshake_seconds
         self.certificate: str | None = None
+        self.certificate_der: bytes | None = None
         self.secured: Secured | None = None
         self._limits = limits
         self._held = bytearray()
@@ -66,6 +67,7 @@ class Wire:
             self.socket.do_handshake()
         except ssl.SSLWantReadError:
             return False
+        self.certificate_der = self.socket.getpeercert(binary_form=True)
         self.certificate = shown(self.socket)
         self.secured = current
         self.rest()

@@ -23,6 +23,7 @@ from services.dicom.store import StoreHandler
 from services.run.child import GRACE, Report
 from services.run.doors import dicom_doors
 from services.run.peers import peers_of
+from services.run.persons import persons_at_devices
 from services.run.reach import Reach
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,12 @@ def work(directory: Path, stop: threading.Event, ready: Report) -> None:
         log.info("leftovers of unfinished writes were removed", extra={"files": site.blobs.sweep()})
         reach = Reach(site, peers_of(site))
         entity = ApplicationEntity(
-            site.settings.dicom, site.devices, handlers(site, reach), federated(site, reach)
+            site.settings.dicom,
+            site.devices,
+            handlers(site, reach),
+            federated(site, reach),
+            persons=persons_at_devices(site),
+            person_ca=site.settings.web.person_ca,
         )
         entity.start()
         try:

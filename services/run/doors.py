@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from node.settings import DicomSettings, NodeSettings
+from node.settings import DicomSettings, NodeSettings, WebSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,3 +29,10 @@ def node_doors(settings: NodeSettings) -> list[Door]:
     if settings.url == "none":
         return []
     return [Door(name="nodes", host=settings.host, port=settings.port)]
+
+
+def web_doors(settings: WebSettings) -> list[Door]:
+    """Where browsers find the portal; nowhere, if nobody is to."""
+    if settings.port is None:
+        return []
+    return [Door(name="portal", host=settings.host, port=settings.port)]

@@ -23,6 +23,8 @@ from services.run.child import GRACE, Report
 from services.run.doors import node_doors
 from services.run.household import Household
 from services.run.peers import peers_of
+from services.run.turned_away import TurnedAway
+from services.soap.audit import Audit
 from services.soap.caller import limited, recognise
 from services.soap.catalog import ReplicaCatalog
 from services.soap.federation import Federation, let_strangers_join
@@ -73,7 +75,7 @@ def contexts(site: Site) -> Contexts:
 def application(site: Site) -> Application:
     """Everything that is served to other nodes."""
     soap = Registry(endpoints(site))
-    transfer = Transfer(site.blobs, Tickets(Household(site.members), site))
+    transfer = Transfer(site.blobs, Tickets(Household(site.members), site, TurnedAway(site)))
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[Any]:
         """Find the application of a path."""
@@ -92,12 +94,14 @@ def endpoints(site: Site) -> list[Endpoint]:
     members = Rate(per_second=MEMBER_RATE, burst=MEMBER_BURST)
     strangers = Rate(per_second=STRANGER_RATE, burst=STRANGER_BURST)
     admit = by_address(Rate(per_second=ADDRESS_RATE, burst=ADDRESS_BURST))
-    for_members = Guards(admit=admit, authenticate=authenticate, limit=limited(members))
+    refused = TurnedAway(site)
+    for_members = Guards(admit=admit, authenticate=authenticate, limit=limited(members), refused=refused)
     for_household = replace(for_members, authenticate=recognise(household, verifier, site.clock, here))
     for_all = Guards(
         admit=admit,
         authenticate=let_strangers_join(authenticate),
         limit=limited_with_strangers(members, strangers),
+        refused=refused,
     )
     peers = peers_of(site)
     dropping = Dropping(site.catalog, site.blobs, peers, brake=site.brake)
@@ -108,30 +112,35 @@ def endpoints(site: Site) -> list[Endpoint]:
         Endpoint(ReplicaCatalog(site.service, Mappings(site.catalog)), guards=for_members),
         Endpoint(Federation(site.service, site.members, site.invitations), guards=for_all),
         Endpoint(Recovery(site.service, recovery_of(site, peers), site.roles), guards=for_household),
+        Endpoint(Audit(site.service, site.audit_book), guards=for_household),
     ]
 
 
 class Tickets:
     """Who may move which bytes: members that are active now, for what their tickets say."""
 
-    def __init__(self, members: Household, site: Site) -> None:
+    def __init__(self, members: Household, site: Site, turned_away: TurnedAway) -> None:
         """The tickets of a site.
 
         Args:
             members: recognises who shows them.
             site: made them out.
+            turned_away: writes down who has none.
         """
         self._members = members
+        self._turned_away = turned_away
         self._doors = site.service
         self._blobs, self._uploads = site.blobs, site.uploads
 
     def to_get(self, ticket: str, fingerprint: str, digests: Sequence[Digest]) -> None:
         """Let the bearer read these blobs."""
-        self._doors.to_get(ticket, self._members.recognise(fingerprint).site, digests)
+        with self._turned_away.noticing(fingerprint, "get bytes"):
+            self._doors.to_get(ticket, self._members.recognise(fingerprint).site, digests)
 
     def to_put(self, ticket: str, fingerprint: str, digests: Sequence[Digest]) -> None:
         """Let the bearer send these blobs."""
-        self._doors.to_put(ticket, self._members.recognise(fingerprint).site, digests)
+        with self._turned_away.noticing(fingerprint, "put bytes"):
+            self._doors.to_put(ticket, self._members.recognise(fingerprint).site, digests)
 
     def store_of(self, ticket: str) -> BlobStore:
         """Where what is sent with a ticket goes: something new goes through the door of the archive first."""

@@ -69,11 +69,16 @@ class Child:
     heard: bytes = b""
 
 
-def parts(directory: Path) -> list[Part]:
-    """The processes of a node, in the order in which they are stopped: first who lets work in."""
+def parts(directory: Path, *, web: bool) -> list[Part]:
+    """The processes of a node, in the order in which they are stopped: first who lets work in.
+
+    Args:
+        directory: the site folder.
+        web: whether there is a portal.
+    """
     return [
         Part(name=name, command=(sys.executable, "-P", "-m", "services.run", name, str(directory)))
-        for name in ("dicom", "nodes", "worker")
+        for name in (*(("web",) if web else ()), "dicom", "nodes", "worker")
     ]
 
 

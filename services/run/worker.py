@@ -23,6 +23,8 @@ from node.replication.passing_on import PassingOn
 from node.replication.peer import Peers
 from node.wiring import Site, open_site
 from services.dicom import commitment
+from services.run.audit import AuditKeeper
+from services.run.audit_sender import AuditSender
 from services.run.care import Caretaker, make_again, mend, repair_of, scrub_of
 from services.run.child import Report
 from services.run.couriers import Couriers
@@ -30,6 +32,7 @@ from services.run.dicom import requestor
 from services.run.drills import live_of
 from services.run.partners import Partners
 from services.run.peers import peers_of
+from services.run.providers import Refresher
 from services.run.watch import Watcher
 
 log = logging.getLogger(__name__)
@@ -163,6 +166,9 @@ def work(directory: Path, stop: threading.Event, ready: Report) -> None:
             threading.Thread(target=Caretaker(scrub_of(site, stop)).run, args=(stop,), name="scrub"),
             threading.Thread(target=Watcher(site).run, args=(stop,), name="watch"),
             threading.Thread(target=Partners(site).run, args=(stop,), name="partners"),
+            threading.Thread(target=AuditKeeper(site, peers, stop).run, name="audit"),
+            threading.Thread(target=Refresher(site).run, args=(stop,), name="providers"),
+            threading.Thread(target=AuditSender(site).run, args=(stop,), name="audit"),
         ]
         for thread in threads:
             thread.start()

@@ -13,6 +13,7 @@ from node.domain.errors import Unauthenticated
 from node.domain.ids import SiteId
 from node.domain.member import Member
 from node.domain.principal import Action, Principal
+from node.identity.home import demand_scope
 from services.https.request import FINGERPRINT
 from services.soap.framework.endpoint import Environ
 from services.soap.framework.rate import Rate
@@ -58,6 +59,8 @@ def recognise(
             raise Unauthenticated("the message is of another member than the connection")
         via = None if member.site == here else member.site
         principal = replace(caller.principal, may=granted(member), via=via)
+        if via is not None:
+            demand_scope(member, principal)
         return Guest(member=member, principal=principal)
 
     return authenticate

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from lxml import etree
 
+from node.audit.heads import SignedHead
+from node.audit.proof import Proof
 from node.blobs.store import BlobStore
 from node.domain.change import Changes, Cursor, News
 from node.domain.clock import Clock, system_clock
@@ -22,10 +24,21 @@ from node.domain.query import Key, Query
 from node.domain.replica import Replica
 from node.identity.members import Members
 from node.identity.xspa import Purpose
-from node.replication.peer import Announced, Compared, Found, Peer, Range, TicketGrant
+from node.replication.peer import (
+    Announced,
+    Compared,
+    Disclosed,
+    Found,
+    Offered,
+    Peer,
+    Question,
+    Range,
+    TicketGrant,
+)
 from services.https.client import Connection, Destination, Waits
 from services.https.tls import client_context
 from services.soap import dicomjson
+from services.soap.audit import Audit, disclosed_of, head_of, proof_of, written_head, written_proof
 from services.soap.catalog import ReplicaCatalog
 from services.soap.client.session import Secure, Session
 from services.soap.client.wire import Pool, Wire
@@ -200,6 +213,37 @@ class SoapPeer:
         answer = self._session(ReplicaCatalog).call(ReplicaCatalog.compare, range=written_ranges(ranges))
         return read_compared(answer)
 
+    def exchange_heads(self, heads: Sequence[SignedHead]) -> Sequence[SignedHead]:
+        """Tell it the signed ends of audit records, and hear those that it knows."""
+        told = tuple(map(written_head, heads))
+        return [head_of(one) for one in self._session(Audit).call(Audit.exchange_heads, head=told)]
+
+    def audit_proof(self, after: int, last: int) -> Proof:
+        """What stands in its audit record, without content."""
+        return proof_of(self._session(Audit).call(Audit.get_audit_proof, after=after, last=last))
+
+    def offer_audit_proof(self, offered: Offered) -> int:
+        """Show it a run of our audit record."""
+        return self._session(Audit).call(
+            Audit.offer_audit_proof,
+            after=offered.after,
+            last=offered.last,
+            proof=written_proof(offered.proof) if offered.proof else None,
+            whole=offered.whole,
+        )
+
+    def disclosures(self, question: Question, principal: Principal) -> Disclosed:
+        """What its audit record tells of a patient or study, asked for by a principal of ours."""
+        answer = self._session(Audit, principal).call(
+            Audit.get_disclosures,
+            patient=question.patients,
+            study=question.studies,
+            since=question.since,
+            until=question.until,
+            after=question.after,
+        )
+        return disclosed_of(answer)
+
     def search(self, query: Query, principal: Principal) -> Found:
         """Search its archive on behalf of a principal of ours."""
         found = self._session(Storage, principal).call(
@@ -250,7 +294,7 @@ class SoapPeer:
         )
 
     def _secure(self, principal: Principal) -> Secure:
-        purpose = Purpose.OPERATIONS if principal.kind is Kind.NODE else Purpose.TREATMENT
+        purpose = _purpose(principal)
 
         def secure(envelope: etree._Element, action: str) -> etree._Element:
             return self._signer.secure(
@@ -263,6 +307,13 @@ class SoapPeer:
             )
 
         return secure
+
+
+def _purpose(principal: Principal) -> Purpose:
+    """Why a principal asks, as far as it said so."""
+    if principal.purpose:
+        return Purpose(principal.purpose)
+    return Purpose.OPERATIONS if principal.kind is Kind.NODE else Purpose.TREATMENT
 
 
 def _key(key: Key) -> QueryKey:

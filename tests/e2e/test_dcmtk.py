@@ -198,8 +198,10 @@ def test_an_aborted_association_leaves_the_node_as_it_was(node, file):
 
 
 def test_a_sender_that_names_its_user_is_served(node, file):
-    """User Identity Negotiation (PS3.7 D.3.3.7) without a response, which this node does not give."""
-    assert Dcmtk(node).store(file, options=("-usr", "technician", "-pwd", "secret")).statuses == [0]
+    """User Identity Negotiation (PS3.7 D.3.3.7) of a device that is not asked for it."""
+    node.add_device("CHATTY", "127.0.0.1", 11112, "--people", "ignored")
+    options = ("-usr", "technician", "-pwd", "secret")
+    assert Dcmtk(node, "CHATTY").store(file, options=options).statuses == [0]
     assert "secret" not in node.log.read_text()
 
 

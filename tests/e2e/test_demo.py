@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from services.cli.demo.devices import Peer
+from services.cli.demo.visitor import Visitor
 
 DEMO = (sys.executable, "-m", "services.cli", "demo")
 
@@ -38,10 +39,12 @@ def test_both_sites_go_on_as_told_until_they_are_stopped(tmp_path: Path) -> None
             for title, port in told
         ]
         assert studies[0] == studies[1] != set()
+        portals = re.findall(r"(brno|prague) +(https://\S+)", done.stdout)
+        assert [seen_by("steward", folder, url) for _, url in portals] == ["data steward"] * 2
     finally:
         stopped = demo(tmp_path, "--stop", str(folder))
 
-    assert "Stopped: brno, prague" in stopped.stdout
+    assert "Stopped: brno, prague, identity providers" in stopped.stdout
     assert ended(tmp_path)
     assert list(tmp_path.iterdir()) == [folder]
 
@@ -87,6 +90,19 @@ def demo(temporary: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def environment(temporary: Path) -> dict[str, str]:
     """What a newcomer's shell has."""
     return {"PATH": "/usr/bin:/bin", "TMPDIR": str(temporary)}
+
+
+def seen_by(person: str, folder: Path, portal: str) -> str:
+    """The role that a portal says one of the four people has, once logged in with a browser."""
+    visitor = Visitor(list(folder.glob("*/keys/web.crt")))
+    visitor.open(portal)
+    assert visitor.has("Demonstration. Nobody is proved to be who they say.")
+    visitor.follow("Demonstration hospital Brno")
+    assert visitor.has("DEMONSTRATION. This is no hospital")
+    visitor.send("/login", person=person)
+    visitor.send("/saml/acs")
+    (role,) = visitor.page.xpath("//ul[@class='tags']/li")
+    return str(role.text_content())
 
 
 def viewer(title: str, port: str) -> Peer:

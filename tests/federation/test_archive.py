@@ -211,7 +211,7 @@ DOORS: dict[Action, list[Callable[[TestSite, object], object]]] = {
     ],
     Action.QUERY: [lambda brno, who: brno.archive.search(who, BY_NAME)],
     Action.RETRIEVE: [lambda brno, who: brno.archive.select(who, STUDY)],
-    Action.ADMINISTER: [
+    Action.AMEND: [
         lambda brno, who: brno.archive.release(who, held(brno), "P1"),
         lambda brno, who: brno.archive.discard(who, held(brno)),
     ],

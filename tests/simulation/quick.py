@@ -18,9 +18,9 @@ from unittest import mock
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from node.archive.gate import Gate
 from node.catalog import catalog, database
 from node.catalog.migrations import migrate
+from node.identity.gate import Gate
 from node.recovery import check
 from node.replication import fetching
 from tests.simulation.clock import Time

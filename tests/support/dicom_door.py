@@ -20,6 +20,7 @@ from services.dicom.channel import Channel, Context, Limits, Message
 from services.dicom.entity import ApplicationEntity
 from services.dicom.messages import Field
 from services.dicom.store import StoreHandler
+from services.dicom.user_identity import Knows
 from services.dicom.wire import Wire
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -102,12 +103,21 @@ def serving(
     *,
     handlers: Mapping[int, Callable[[Message], None]] | None = None,
     federated: Mapping[int, Callable[[Message], None]] | None = None,
+    persons: Knows | None = None,
+    person_ca: Path | None = None,
     **changes: object,
 ) -> Iterator[ApplicationEntity]:
     """A started entity with C-STORE, which is stopped at the end."""
     table = {int(Field.C_STORE_RQ): StoreHandler(archive or MemoryArchive())} | dict(handlers or {})
     settings = replace(SETTINGS, **changes)
-    entity = ApplicationEntity(settings, devices or MemoryDevices(), table, federated or {})
+    entity = ApplicationEntity(
+        settings,
+        devices or MemoryDevices(),
+        table,
+        federated or {},
+        persons=persons,
+        person_ca=person_ca,
+    )
     entity.start()
     try:
         yield entity

@@ -16,11 +16,13 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from node.archive.archive import Archive
+from node.audit.heads import SignedHead
+from node.audit.proof import Proof
 from node.blobs.memory import MemoryStore
 from node.domain.change import Changes, Cursor, News
 from node.domain.errors import NodeError, NoWholeCopy, PeerUnreachable
@@ -32,6 +34,7 @@ from node.domain.principal import DEVICE_ACTIONS, Kind, Principal
 from node.domain.replica import Replica
 from node.domain.rule import EVERYTHING
 from node.identity import keys
+from node.identity.audit_book import AuditBook
 from node.identity.home import Home
 from node.identity.members import Members, derive_member, derive_members, state_consent, state_standing
 from node.journal.entry import Fact
@@ -41,13 +44,14 @@ from node.recovery.relist import Relist
 from node.recovery.repair import Repair
 from node.recovery.roles import Roles, on_demoted
 from node.replication import rules
+from node.replication.audit_watch import AuditWatch
 from node.replication.courier import Courier
 from node.replication.dropping import Dropping
 from node.replication.effects import Effects
 from node.replication.habits import Habits
 from node.replication.intake import Intake
 from node.replication.passing_on import PassingOn
-from node.replication.peer import Compared, Peer, Range, TicketGrant
+from node.replication.peer import Compared, Disclosed, Offered, Peer, Question, Range, TicketGrant
 from node.replication.service import Service
 from tests.support.fragile import Crash, FragileCatalog, FragileStore, SkewedClock
 from tests.support.sites import Clock, fast_folder
@@ -162,6 +166,16 @@ class FederatedSite:
     def peer(self, to: str, *, timeout: float | None = None) -> LocalPeer:
         """Another site, to be called."""
         return LocalPeer(self, self.network.sites[to])
+
+    @property
+    def audit_book(self) -> AuditBook:
+        """What it signs of its audit record, and hears of others."""
+        return AuditBook(self.catalog, self.home)
+
+    @property
+    def audit_watch(self) -> AuditWatch:
+        """Looks at the audit records of others."""
+        return AuditWatch(self.catalog, self.audit_book, self.peer, only_calls=not self.callable)
 
     @property
     def dropping(self) -> Dropping:
@@ -326,6 +340,21 @@ class LocalPeer(Peer):
 
     def repair(self, digests: Sequence[Digest]) -> Sequence[Digest]:
         return self._call("repair", lambda service, member: service.repair(member, digests))
+
+    def exchange_heads(self, heads: Sequence[SignedHead]) -> Sequence[SignedHead]:
+        return self._call("exchange_heads", lambda service, member: service.audit.exchange(member, heads))
+
+    def audit_proof(self, after: int, last: int) -> Proof:
+        return self._call("audit_proof", lambda service, member: service.audit.proof(after, last))
+
+    def offer_audit_proof(self, offered: Offered) -> int:
+        return self._call("offer_audit_proof", lambda service, member: service.audit.offered(member, offered))
+
+    def disclosures(self, question: Question, principal: Principal) -> Disclosed:
+        asks = replace(principal, via=self._caller.name)
+        return self._call(
+            "disclosures", lambda service, member: service.audit.disclosures(member, asks, question)
+        )
 
     def compare(self, ranges: Sequence[Range]) -> Sequence[Compared]:
         return self._call("compare", lambda service, member: service.compare(member, ranges))

@@ -92,7 +92,7 @@ class NodeProcess:
         konzilium(
             "init", self.folder, "--site", self.site, "--ae-title", self.ae_title,
             "--dicom-port", self.dicom_port, "--dicom-tls-port", self.tls_port,
-            "--node-port", self.node_port, "--node-url", self.url,
+            "--node-port", self.node_port, "--node-url", self.url, "--web-port", 0,
         )  # fmt: skip
 
     def command(self, *words: object, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from node.domain.ids import Digest, InstanceUID, StudyUID
 from node.domain.replica import CopyState
+from services.soap.audit import Audit
 from services.soap.catalog import ReplicaCatalog
 from services.soap.compared import AskedRange
 from services.soap.federation import Federation
@@ -95,6 +96,11 @@ def everything(*things: Thing, site: str = "prague", origin: str = "brno") -> di
         Recovery.promote: {"reason": "the other one is lost", "in_place_of": site},
         Recovery.demote: {"reason": "maintenance"},
         Recovery.start_drill: {"scenario": DrillScenario.BIT_ROT},
+        Audit.exchange_heads: {},
+        Audit.get_audit_heads: {},
+        Audit.get_audit_proof: {"after": 0, "last": 10},
+        Audit.offer_audit_proof: {"after": 0, "last": 0},
+        Audit.get_disclosures: {"study": tuple(one.study for one in things)},
         Recovery.drill_report: {"name": "bit-rot-1"},
         Federation.leave: {"reason": "moving"},
     }

@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,14 +31,25 @@ PACKAGES = {
     "wsdl2h": "gsoap",
     "soapcpp2": "gsoap",
     "cc": "gcc",
+    "rsyslogd": "rsyslog",
+    "chromium": "chromium",
+    "chromedriver": "chromium-driver",
 }
 """Programs, and the Debian packages that bring them."""
 FILES = {
     "usr/lib/php/*/soap.so": "php-soap",
+    "usr/lib/*/rsyslog/lmnsd_ossl.so": "rsyslog-openssl",
+    "usr/lib/php/*/dom.so": "php-xml",
+    "usr/lib/php/*/mbstring.so": "php-mbstring",
+    "usr/lib/php/*/pdo_sqlite.so": "php-sqlite3",
     "usr/include/stdsoap2.h": "libgsoap-dev",
     "usr/include/stdio.h": "libc6-dev",
 }
 """Files that are no programs, and the Debian packages that bring them."""
+UNPACKED = {"simplesamlphp": "usr/share/simplesamlphp/www"}
+"""Debian packages that are unpacked, as installed they would bring a web server, and what is in them."""
+BESIDE = Path(sys.prefix, "share", "peers")
+"""Where they are unpacked: in the virtual environment."""
 ROOT = Path("/")
 POLICY = Path("/usr/sbin/policy-rc.d")
 """What Debian's installer asks before it starts a service: exit code 101 is no (invoke-rc.d(8))."""
@@ -82,6 +94,13 @@ def requires_file(pattern: str) -> None:
     """End the test unless one of `FILES` is there, by naming what would bring it."""
     if not any(ROOT.glob(pattern)):
         missing(f"/{pattern} (Debian package {FILES[pattern]})")
+
+
+def unpacked(package: str) -> Path:
+    """Return the folder into which a package was unpacked, or end the test by naming it."""
+    if not (BESIDE / package / UNPACKED[package]).exists():
+        missing(f"the files of the Debian package {package} (unpacked by python -m tests.support.peers)")
+    return BESIDE / package
 
 
 def requires_root(why: str) -> None:
@@ -150,11 +169,14 @@ def main() -> int:
     """Install the peers that are missing, or name them; return the exit code."""
     if lacking() and os.geteuid() == 0 and shutil.which("apt-get"):
         install(lacking())
-    left = lacking()
+    for package in not_unpacked() if which("apt-get") and which("dpkg-deb") else ():
+        unpack(package)
+    left = [*lacking(), *not_unpacked()]
     if left:
         outcome = "fail" if in_ci() else "are skipped"
         print(f"Missing peers: {', '.join(left)}. Tests that need them {outcome}.")
-        print(f"On Debian: apt-get install --no-install-recommends {' '.join(left)}")
+    if lacking():
+        print(f"On Debian: apt-get install --no-install-recommends {' '.join(lacking())}")
     return 1 if left and in_ci() else 0
 
 
@@ -164,20 +186,44 @@ def lacking() -> list[str]:
     return sorted(programs | {package for pattern, package in FILES.items() if not any(ROOT.glob(pattern))})
 
 
+def not_unpacked() -> list[str]:
+    """Debian packages that were not unpacked yet."""
+    return sorted(name for name, part in UNPACKED.items() if not (BESIDE / name / part).exists())
+
+
+def unpack(package: str) -> None:
+    """Fetch a Debian package and unpack it, so that nothing of it runs; a failure is told, not raised."""
+    print(f"Unpacking {package} from Debian ...", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        if not _apt("download", package, cwd=folder) and _apt("update"):
+            _apt("download", package, cwd=folder)
+        for file in Path(folder).glob("*.deb"):
+            BESIDE.mkdir(parents=True, exist_ok=True)
+            done = subprocess.run(
+                ["dpkg-deb", "-x", file, BESIDE / package], capture_output=True, check=False
+            )
+            if done.returncode:
+                print(f"dpkg-deb -x {file.name}: exit code {done.returncode}")
+
+
 def install(packages: Sequence[str]) -> None:
     """Install Debian packages and let none of their services run; a failure is told, not raised."""
     print(f"Installing {', '.join(packages)} from Debian ...", flush=True)
     with services_held_back(packages):
         for words in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
-            done = subprocess.run(
-                ["apt-get", "-q", *words],
-                env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            if done.returncode:
-                print(
-                    f"apt-get {words[0]}: exit code {done.returncode}\n{(done.stdout + done.stderr)[-2000:]}"
-                )
+            _apt(*words)
+
+
+def _apt(*words: str, cwd: str | None = None) -> bool:
+    """Run apt-get; whether it went well. What it says is shown if it did not."""
+    done = subprocess.run(
+        ["apt-get", "-q", *words],
+        env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd=cwd,
+    )  # fmt: skip
+    if done.returncode:
+        print(f"apt-get {words[0]}: exit code {done.returncode}\n{(done.stdout + done.stderr)[-2000:]}")
+    return not done.returncode
 
 
 @contextmanager
@@ -192,8 +238,8 @@ def services_held_back(packages: Sequence[str]) -> Iterator[None]:
     finally:
         if ours:
             POLICY.unlink()
-    if "orthanc" in packages and SYSTEMD.exists():
-        subprocess.run(["systemctl", "disable", "--now", "orthanc.service"], capture_output=True, check=False)
+    for service in {"orthanc", "rsyslog"}.intersection(packages) if SYSTEMD.exists() else ():
+        subprocess.run(["systemctl", "disable", "--now", service], capture_output=True, check=False)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from lxml import etree
+
 from node.domain.ids import AETitle, Digest, SiteId, StudyUID
 from node.domain.member import Standing
-from node.domain.principal import Principal
+from node.domain.principal import Kind, Principal
 from node.domain.query import Key, Level, Query
 from node.domain.rule import EVERYTHING, Terms
+from node.identity.assertion import Verifier, issue
+from node.identity.home import demand_scope
 from node.identity.members import derive_members, state_consent, state_standing
+from node.identity.replay import Memory
+from node.identity.xmlread import parse
+from node.identity.xspa import Purpose
 from node.replication.answer import Answers
 from node.replication.calls import Calls
 from node.replication.demand import Demand
@@ -79,12 +86,38 @@ class SearchingPeer(LocalPeer):
         self._mood.asked.append(str(principal))
         self._mood.act()
         answers, member = self._answers()
-        return self._mood.answer(answers.search_for(member, principal, query))
+        return self._mood.answer(answers.search_for(member, self._arrived(principal), query))
 
     def announce(self, studies: Sequence[StudyUID], principal: Principal) -> Sequence[Announced]:
         self._mood.act()
         answers, member = self._answers()
-        return answers.announce_for(member, principal, studies)
+        return answers.announce_for(member, self._arrived(principal), studies)
+
+    def prepare_to_get(self, digests: Sequence[Digest], principal: Principal | None = None) -> TicketGrant:
+        return super().prepare_to_get(digests, principal and self._arrived(principal))
+
+    def _arrived(self, principal: Principal) -> Principal:
+        """A person as the other site knows it: by an assertion that the home site signed for this call."""
+        if principal.kind is not Kind.PERSON:
+            return principal
+        caller, called = self._caller, self._called
+        assertion = issue(
+            caller.home.key(),
+            audience=called.name,
+            principal=principal,
+            now=called.clock(),
+            purpose=Purpose(principal.purpose or Purpose.TREATMENT),
+        )
+        verifier = Verifier(
+            site=called.name,
+            certificates_of=called.members.certificates_of,
+            memory=Memory(started=0),
+        )
+        arrived = verifier.verify(
+            parse(etree.tostring(assertion), 1 << 20), caller.home.key().fingerprint, called.clock()
+        )
+        demand_scope(called.members.demand_active(caller.name), arrived)
+        return arrived
 
     def fetch(self, grant: TicketGrant, digests: Sequence[Digest]) -> Iterator[Digest]:
         for place, digest in enumerate(super().fetch(grant, digests)):

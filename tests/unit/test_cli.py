@@ -97,8 +97,8 @@ def test_an_init_that_fails_leaves_nothing_behind(tmp_path, existed):
     folder = tmp_path / "brno"
     if existed:
         folder.mkdir()
-    result = done("init", folder, "--site", "brno", "--http-port", 11112, code=Exit.MISCONFIGURED)
-    assert "web.http_port" in result.stderr
+    result = done("init", folder, "--site", "brno", "--web-port", 11112, code=Exit.MISCONFIGURED)
+    assert "web.port" in result.stderr
     assert folder.exists() == existed
     assert not existed or not list(folder.iterdir())
 

@@ -14,12 +14,15 @@ from tests.support import peers
 APT_GET = """#!/bin/sh
 echo "$@" >> {folder}/asked
 test -e {policy} && echo held back >> {folder}/asked
+test "$2" = download && echo > $3.deb
 test "$2" = install || exit 0
 cd {folder}
-for tool in strace fusermount3 Orthanc storescu node npm rsync ip nsenter php wsdl2h soapcpp2 cc
-do echo > $tool; ./chmod +x $tool; done
-for file in usr/lib/php/20220829/soap.so usr/include/stdsoap2.h usr/include/stdio.h
-do ./mkdir -p ${{file%/*}}; echo > $file; done
+for tool in {tools}; do echo > $tool; ./chmod +x $tool; done
+for file in {files}; do ./mkdir -p ${{file%/*}}; echo > $file; done
+"""
+DPKG_DEB = """#!/bin/sh
+echo "dpkg-deb $1 $3" >> {folder}/asked
+{folder}/mkdir -p $3/usr/share/simplesamlphp/www
 """
 
 ALL = sorted({*peers.PACKAGES.values(), *peers.FILES.values()})
@@ -31,6 +34,7 @@ def bare(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(peers, "ADMINISTRATION", str(tmp_path))
     monkeypatch.setattr(peers, "ROOT", tmp_path)
+    monkeypatch.setattr(peers, "BESIDE", tmp_path / "beside")
     monkeypatch.setattr(peers, "POLICY", tmp_path / "policy-rc.d")
     monkeypatch.setattr(peers, "SYSTEMD", tmp_path / "no-systemd")
     monkeypatch.delenv("CI", raising=False)
@@ -43,15 +47,20 @@ def apt_get(bare) -> Path:
     for tool in ("chmod", "mkdir"):
         (bare / tool).symlink_to(f"/bin/{tool}")
     script = bare / "apt-get"
-    script.write_text(APT_GET.format(folder=bare, policy=bare / "policy-rc.d"))
-    script.chmod(0o755)
+    files = [pattern.replace("*", "any") for pattern in peers.FILES]
+    words = {"tools": " ".join(peers.PACKAGES), "files": " ".join(files)}
+    script.write_text(APT_GET.format(folder=bare, policy=bare / "policy-rc.d", **words))
+    unpacker = bare / "dpkg-deb"
+    unpacker.write_text(DPKG_DEB.format(folder=bare))
+    for program in (script, unpacker):
+        program.chmod(0o755)
     return bare / "asked"
 
 
 def test_without_rights_it_names_the_packages_and_goes_on(bare, capsys):
     assert peers.main() == 0
     said = capsys.readouterr().out
-    assert f"Missing peers: {', '.join(ALL)}. Tests that need them are skipped." in said
+    assert f"Missing peers: {', '.join([*ALL, 'simplesamlphp'])}. Tests that need them are skipped." in said
 
 
 def test_in_ci_a_missing_peer_is_a_failure(bare, monkeypatch, capsys):
@@ -68,6 +77,8 @@ def test_an_administrator_gets_what_is_missing_with_its_services_held_back(apt_g
         "held back",
         f"-q install -y --no-install-recommends {' '.join(ALL)}",
         "held back",
+        "-q download simplesamlphp",
+        f"dpkg-deb -x {peers.BESIDE}/simplesamlphp",
     ]
     assert not peers.POLICY.exists()
 
@@ -85,10 +96,21 @@ def test_a_file_that_is_missing_names_its_package(apt_get, bare, monkeypatch):
         peers.requires_file("usr/include/stdsoap2.h")
 
 
+def test_what_is_only_unpacked_is_asked_for_once(apt_get, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(pytest.skip.Exception, match="simplesamlphp"):
+        peers.unpacked("simplesamlphp")
+    peers.main()
+    apt_get.unlink()
+    peers.main()
+    assert not apt_get.exists()
+    assert peers.unpacked("simplesamlphp") == peers.BESIDE / "simplesamlphp"
+
+
 def test_nobody_else_is_asked_to_install(apt_get, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert peers.main() == 0
-    assert not apt_get.exists()
+    assert [line.split()[1] for line in apt_get.read_text().splitlines()] == ["download", "-x"]
 
 
 def test_a_policy_that_is_there_already_stays(apt_get, monkeypatch):

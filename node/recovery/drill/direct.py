@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
+from node.audit.heads import SignedHead
+from node.audit.proof import Proof
 from node.blobs.store import BlobStore
 from node.domain.change import Changes, Cursor, News
 from node.domain.errors import BlobMissing, DigestMismatch, PeerUnreachable
@@ -27,7 +29,18 @@ from node.domain.replica import Replica
 from node.identity.home import Home
 from node.identity.members import Members
 from node.replication.answer import Answers
-from node.replication.peer import Announced, Compared, Found, Peer, Peers, Range, TicketGrant
+from node.replication.peer import (
+    Announced,
+    Compared,
+    Disclosed,
+    Found,
+    Offered,
+    Peer,
+    Peers,
+    Question,
+    Range,
+    TicketGrant,
+)
 from node.replication.service import Service
 
 T = TypeVar("T")
@@ -200,6 +213,23 @@ class DirectPeer(Peer):
         """Search its archive."""
         called, member = self._called()
         return called.answers.search_for(member, principal, query)
+
+    def exchange_heads(self, heads: Sequence[SignedHead]) -> Sequence[SignedHead]:
+        """Tell it the signed ends of audit records, and hear those that it knows."""
+        return self._call(lambda service, member: service.audit.exchange(member, heads))
+
+    def audit_proof(self, after: int, last: int) -> Proof:
+        """What stands in its audit record."""
+        return self._call(lambda service, member: service.audit.proof(after, last))
+
+    def offer_audit_proof(self, offered: Offered) -> int:
+        """Show it a run of our audit record."""
+        return self._call(lambda service, member: service.audit.offered(member, offered))
+
+    def disclosures(self, question: Question, principal: Principal) -> Disclosed:
+        """What its audit record tells of a patient or study."""
+        asks = replace(principal, via=self._caller.name)
+        return self._call(lambda service, member: service.audit.disclosures(member, asks, question))
 
     def announce(self, studies: Sequence[StudyUID], principal: Principal) -> Sequence[Announced]:
         """Which instances of these studies it would give us."""

@@ -12,13 +12,13 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from node import telemetry
-from node.archive.gate import Gate, deed_of
-from node.audit.record import Event
+from node.audit.record import Event, deed_of
 from node.catalog.catalog import Catalog
 from node.catalog.unit import Unit
 from node.domain.errors import Misconfigured, NodeError, Rejected, StoreFull, Unknown
 from node.domain.job import Job, Task
 from node.domain.principal import Action, Principal
+from node.identity.gate import Gate
 from node.recovery.drill import (
     bit_rot,
     corrupt_catalog,

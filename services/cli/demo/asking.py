@@ -14,12 +14,9 @@ def ask_everywhere(stage: Stage) -> None:
     story.typed("rule add prague ct --modality CT        (only CT is copied from now on)")
     story.sent(prague.scanner.store(stage.files.rare))
     study = stage.files.rare[0].study
-    before = _head(prague)
+    before = head(prague)
     _find_and_fetch(stage, study)
     _who_did_it(stage, study, before)
-    stage.konzilium("rule", "remove", prague.node.directory, "ct")
-    story.typed("rule remove prague ct                   (everything is copied again)")
-    story.claim(stage.come_to_rest(), "both sites are in step again")
 
 
 def _find_and_fetch(stage: Stage, study: str) -> None:
@@ -39,22 +36,23 @@ def _find_and_fetch(stage: Stage, study: str) -> None:
 
 def _who_did_it(stage: Stage, study: str, before: int) -> None:
     """What Prague has written down."""
-    deeds = [
-        deed for deed in _deeds(stage.prague, before) if deed.who == f"device:VIEWER@{stage.brno.node.name}"
-    ]
+    asked = f"device:VIEWER@{stage.brno.node.name}"
+    written = [deed for deed in deeds(stage.prague, before) if deed.who == asked]
     stage.story.claim(
-        any(deed.study == study for deed in deeds),
+        any(deed.study == study for deed in written),
         "the audit of Prague says who it was:",
     )
-    for line in sorted({f"{deed.who}  {deed.event}" for deed in deeds}):
+    for line in sorted({f"{deed.who}  {deed.event}" for deed in written}):
         stage.story.say(f"        {line}")
 
 
-def _head(at: At) -> int:
+def head(at: At) -> int:
+    """The number of the last record in the audit of a site."""
     with at.site.catalog.reading() as unit:
         return unit.audit.head().seq
 
 
-def _deeds(at: At, after: int) -> list[Deed]:
+def deeds(at: At, after: int) -> list[Deed]:
+    """What the audit of a site holds after a number."""
     with at.site.catalog.reading() as unit:
         return [read(record.deed) for record in unit.audit.after(after)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import click
 from node.domain.errors import AlreadyASite
 from services.cli.commands import Command
 from services.cli.demo.commands import Commands
-from services.cli.demo.running import HOST, Node, stop_all
-from services.cli.demo.story import told
+from services.cli.demo.idp.running import stop as stop_providers
+from services.cli.demo.running import HOST, stop_all
+from services.cli.demo.story import Told, told
 from services.cli.output import Exit, complain, finish, say
 from services.cli.types import FOLDER
 
@@ -46,7 +47,8 @@ def demo(*, check: bool, keep: Path | None, stop: Path | None) -> None:
     """Show on this machine what two sites do for each other, in about a minute.
 
     Brno and Prague join. A scanner sends real files to Brno, and copies are proved at Prague, which is killed
-    meanwhile. The link is cut and both receive and decide; it heals and both agree. At the end they prove it.
+    meanwhile. The link is cut and both receive and decide; it heals and both agree. A radiologist of Brno
+    logs in at a portal and opens a study of Prague. At the end both prove what they hold.
 
     Nobody else can reach the two sites. Nothing is left behind, unless --keep says so. The exit code is 1 if
     anything was otherwise than told.
@@ -55,6 +57,8 @@ def demo(*, check: bool, keep: Path | None, stop: Path | None) -> None:
         raise click.UsageError("--check, --keep and --stop exclude each other.")
     if stop is not None:
         stopped = stop_all(stop)
+        if stop_providers(stop / "idp"):
+            stopped.append("identity providers")
         say(f"Stopped: {', '.join(stopped) or 'no node was running'}. The folder {stop} is yours to remove.")
         return
     failures = _shown(keep, quiet=check)
@@ -69,13 +73,13 @@ def _shown(keep: Path | None, *, quiet: bool) -> list[str]:
     konzilium = Commands(click.get_current_context().find_root().command)
     with (
         _folder(keep) as folder,
-        told(konzilium, folder, (lambda _: None) if quiet else say) as (nodes, failures),
+        told(konzilium, folder, (lambda _: None) if quiet else say) as cast,
     ):
-        if keep is not None and nodes:
-            _leave(folder, nodes)
+        if keep is not None and cast.nodes:
+            _leave(folder, cast)
     if keep is None and not quiet:
         say("Both nodes have stopped; nothing is left behind.")
-    return failures
+    return cast.failures
 
 
 @contextmanager
@@ -93,15 +97,17 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         yield keep.absolute()
 
 
-def _leave(folder: Path, nodes: Sequence[Node]) -> None:
-    """Let the nodes run on, and say how to reach them."""
+def _leave(folder: Path, cast: Told) -> None:
+    """Let all of it run on, and say how to reach it."""
     say("\nBoth sites go on running:")
-    for node in nodes:
+    for node in cast.nodes:
         say(f"  {node.name:8} AE title {node.ae_title}, {HOST} port {node.dicom_port}")
         say(f"  {'':8} {node.everywhere} is the AE title that asks all sites")
         say(f"  {'':8} folder {node.directory}, log {node.log}")
         node.leave()
-    brno, prague = nodes
+    cast.providers.leave()
+    brno, prague = cast.nodes
+    _say_who_can_log_in(cast)
     say("Send files to one, find them at the other, or at all (with DCMTK, for example):")
     say(f"  storescu -aet CT1 -aec {brno.ae_title} {HOST} {brno.dicom_port} FILE.dcm")
     say(
@@ -112,3 +118,15 @@ def _leave(folder: Path, nodes: Sequence[Node]) -> None:
     say(f"  konzilium verify {brno.directory} --peer {prague.name}")
     say("Stop them:")
     say(f"  konzilium demo --stop {folder}")
+
+
+def _say_who_can_log_in(cast: Told) -> None:
+    """Name the portals and the people."""
+    say("Log in with a browser of this machine (it will warn of certificates that nobody has signed)")
+    for node in cast.nodes:
+        say(f"  {node.name:8} {node.portal}")
+    say("and choose whom to be. Nobody is asked for a password: these hospitals prove nothing, and say so.")
+    for house in cast.providers.houses:
+        say(f"  {house.hospital.english}")
+        for person in house.hospital.people:
+            say(f"    {person.display}: {person.does}")

@@ -21,6 +21,9 @@ SLICES = 60
 LATER = 3
 """Studies that each site receives while the link is cut."""
 RARE = "waveform_ecg.dcm"
+CONSULTED = "examples_overlay.dcm"
+REFERRER = "Demo^Physician"
+"""Who has sent the patient of the CT series to be examined."""
 SIZE = 512
 AIR, TISSUE = (24).to_bytes(2, "little"), (1064).to_bytes(2, "little")
 
@@ -55,6 +58,8 @@ class RealFiles:
     """Whole studies for the first site, meanwhile."""
     rare: list[Sent]
     """A study that only one site has for some time."""
+    consulted: list[Sent]
+    """Another one, which a person at the first site asks for."""
 
 
 def portions() -> RealFiles:
@@ -62,16 +67,21 @@ def portions() -> RealFiles:
     studies: dict[str, list[Sent]] = {}
     for sent in real_files():
         studies.setdefault(sent.study, []).append(sent)
-    rare = next(study for study, files in studies.items() if files[0].path.name == RARE)
-    single = [files for study, files in studies.items() if study != rare and len(files) == 1]
+    rare, consulted = (
+        next(study for study, files in studies.items() if files[0].path.name == name)
+        for name in (RARE, CONSULTED)
+    )
+    kept_back = {rare, consulted}
+    single = [files for study, files in studies.items() if study not in kept_back and len(files) == 1]
     whole = [files for files in single if files[0].patient]
     there, here = whole[-LATER:], whole[-2 * LATER : -LATER]
     later = {sent.study for files in (*here, *there) for sent in files}
     return RealFiles(
-        first=[sent for study, files in studies.items() if study not in {rare, *later} for sent in files],
+        first=[sent for study, files in studies.items() if study not in kept_back | later for sent in files],
         later_there=[sent for files in there for sent in files],
         later_here=[sent for files in here for sent in files],
         rare=studies[rare],
+        consulted=studies[consulted],
     )
 
 
@@ -119,6 +129,7 @@ def _slice(study: str, series: str, number: int) -> Dataset:
     slice_.SOPClassUID, slice_.SOPInstanceUID = CTImageStorage, generate_uid()
     slice_.StudyInstanceUID, slice_.SeriesInstanceUID = study, series
     slice_.PatientName, slice_.PatientID = "Nováková^Jana", "DEMO-0001"
+    slice_.ReferringPhysicianName = REFERRER
     slice_.PatientBirthDate, slice_.PatientSex = "19710412", "F"
     slice_.StudyDate = slice_.SeriesDate = "20260131"
     slice_.StudyTime, slice_.AccessionNumber, slice_.StudyID = "101500", "DEMO-A1", "1"

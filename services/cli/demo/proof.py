@@ -9,7 +9,7 @@ from services.cli.demo.stage import At, Stage
 def prove(stage: Stage) -> None:
     """Both sites hold the same, and it is what was sent."""
     story, brno, prague = stage.story, stage.brno, stage.prague
-    story.step("8. The proof.")
+    story.step("9. The proof.")
     story.typed("verify brno --peer prague")
     found = stage.konzilium.json("verify", brno.node.directory, "--peer", prague.node.name)
     others = found["count"] - len(story.acknowledged)

@@ -13,20 +13,28 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from node.domain.errors import NotASite, Rejected
 from node.domain.ids import AETitle, SiteId
 from node.settings import FILE, ae_title_of
 from services.cli.demo.commands import Commands
+from services.cli.demo.idp.people import HOSPITALS
 from services.run.lock import running
 
 HOST: Final = "127.0.0.1"
 SERVE: Final = (sys.executable, "-m", "services.cli", "serve")
 STOPPING: Final = 30.0
 """Seconds that a node may take to stop."""
+WEB_HOSTS: Final = {"brno": HOST, "prague": "localhost"}
+"""What browsers call the portals: this machine by two names, so that each keeps its own cookies."""
 EVERY_ADDRESS: Final = '#host = "0.0.0.0"'
 """How a new `site.toml` says that a door listens on every address of the machine."""
+
+
+NO_URL: Final = '#url = ""'
+NO_SCOPES: Final = '#scopes = ""'
+NO_DEMONSTRATION: Final = "#demonstration = false"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +45,7 @@ class Node:
     directory: Path
     dicom_port: int
     node_port: int
+    web_port: int
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -48,6 +57,11 @@ class Node:
     def everywhere(self) -> str:
         """The AE title by which devices ask all sites at once."""
         return f"{self.ae_title}-FED"
+
+    @property
+    def portal(self) -> str:
+        """Where browsers of this machine find its portal."""
+        return f"https://{WEB_HOSTS[self.name]}:{self.web_port}"
 
     @property
     def log(self) -> Path:
@@ -114,16 +128,32 @@ class Node:
 def made(konzilium: Commands, folder: Path, name: str) -> Node:
     """A new site on free ports of this machine, whose doors nobody else can reach."""
     dicom, web, nodes = free_ports(3)
-    node = Node(name=SiteId(name), directory=folder / name, dicom_port=dicom, node_port=nodes)
-    own = ("--dicom-port", dicom, "--dicom-tls-port", 0, "--http-port", web, "--node-port", nodes)
+    node = Node(name=SiteId(name), directory=folder / name, dicom_port=dicom, node_port=nodes, web_port=web)
+    own = ("--dicom-port", dicom, "--dicom-tls-port", 0, "--web-port", web, "--node-port", nodes)
     konzilium("init", node.directory, "--site", name, *own, "--node-url", f"https://{HOST}:{nodes}")
     settings = node.directory / FILE
-    settings.write_text(settings.read_text("utf-8").replace(EVERY_ADDRESS, f'host = "{HOST}"'), "utf-8")
+    text = settings.read_text("utf-8").replace(EVERY_ADDRESS, f'host = "{HOST}"')
+    text = text.replace(NO_SCOPES, f'scopes = "{HOSPITALS[name].scope}"')
+    before, web_section, after = text.partition("[web]")
+    after = after.replace(NO_URL, f'url = "{node.portal}"', 1).replace(
+        NO_DEMONSTRATION, "demonstration = true"
+    )
+    settings.write_text(before + web_section + after, "utf-8")
     return node
 
 
+class Running(Protocol):
+    """Something that has a process of its own while it runs."""
+
+    process: subprocess.Popen[bytes] | None
+
+    def stop(self) -> None:
+        """End the process, if there is one."""
+        ...
+
+
 @contextmanager
-def ending(nodes: Iterable[Node]) -> Iterator[None]:
+def ending(nodes: Iterable[Running]) -> Iterator[None]:
     """See that these nodes have stopped at the end, however it comes: also by Ctrl-C, SIGTERM or SIGHUP."""
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, _interrupt) for number in signals}

@@ -15,6 +15,7 @@ from node.wiring import Site
 from services.cli.demo.commands import Commands
 from services.cli.demo.corpus import RealFiles, Sent
 from services.cli.demo.devices import Peer
+from services.cli.demo.idp.running import IdentityProviders
 from services.cli.demo.running import Node
 
 Say = Callable[[str], None]
@@ -114,6 +115,7 @@ class Stage:
     konzilium: Commands
     brno: At
     prague: At
+    providers: IdentityProviders
     series: list[Sent]
     """A CT series made for the occasion: large enough for a copy to be caught on its way."""
     files: RealFiles

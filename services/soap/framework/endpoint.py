@@ -23,7 +23,14 @@ from typing import Any, TypeAlias
 
 from lxml import etree
 
-from node.domain.errors import MalformedMessage, NodeError, TooLarge, Unavailable
+from node.domain.errors import (
+    AccessDenied,
+    MalformedMessage,
+    NodeError,
+    TooLarge,
+    Unavailable,
+    UnknownTicket,
+)
 from services.soap.framework import wsgi
 from services.soap.framework.addressing import Addressing, address, read_addressing
 from services.soap.framework.attachments import Attachments
@@ -47,6 +54,7 @@ StartResponse: TypeAlias = wsgi.StartResponse
 Authenticate: TypeAlias = Callable[[etree._Element, Environ], Any]
 Limit: TypeAlias = Callable[[Any, Environ], None]
 Admit: TypeAlias = Callable[[Environ], None]
+Refused: TypeAlias = Callable[[Any, Environ, str, NodeError], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +64,8 @@ class Guards:
     admit: Admit | None = None
     authenticate: Authenticate | None = None
     limit: Limit | None = None
+    refused: Refused | None = None
+    """Told of a caller, as far as it was recognised, and of the operation that was denied to it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,6 +75,7 @@ class Exchange:
     soap: Soap
     attachments: Attachments
     unpacked: Unpacked = field(default_factory=lambda: Unpacked(root=b""))
+    caller: Any = None
     operation: Operation | None = None
     addressing: Addressing = field(default_factory=lambda: Addressing(action="", message_id=""))
     headers: dict[str, str] = field(default_factory=dict)
@@ -137,10 +148,24 @@ class Endpoint:
             return HTTPStatus.OK, self._serve(exchange, environ, boundary)
         except NodeError as error:
             log.info("a call was refused", extra=_where(exchange, error))
+            self._tell(exchange, environ, error)
             return self._fault(exchange, error)
         except Exception as error:
             log.error("an operation failed", extra=_where(exchange, error))
             return self._fault(exchange, NodeError())
+
+    def _tell(self, exchange: Exchange, environ: Environ, error: NodeError) -> None:
+        """Tell of access that was denied, unless the audit record does already."""
+        denied = isinstance(error, UnknownTicket) or (
+            isinstance(error, AccessDenied) and not error.is_recorded
+        )
+        if self._guards.refused is None or not denied:
+            return
+        what = exchange.operation.name if exchange.operation else f"call {self.contract.path}"
+        try:
+            self._guards.refused(exchange.caller, environ, what, error)
+        except NodeError as failure:
+            log.warning("a refusal could not be recorded", extra=_where(exchange, failure))
 
     def _serve(self, exchange: Exchange, environ: Environ, boundary: str | None) -> etree._Element:
         if self._guards.admit is not None:
@@ -149,7 +174,7 @@ class Endpoint:
         envelope = read_envelope(exchange.unpacked.root, exchange.soap, self._limits)
         demand_understanding(envelope, self._understood)
         exchange.addressing = read_addressing(envelope)
-        caller = self._who(envelope, environ)
+        caller = exchange.caller = self._who(envelope, environ)
         operation = exchange.operation = self._operation(envelope, exchange.addressing)
         exchange.attachments.adopt(envelope.body, exchange.unpacked.parts)
         self.contract.validator.demand(envelope.body)

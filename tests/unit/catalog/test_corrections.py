@@ -154,3 +154,7 @@ def test_a_peer_cannot_correct_an_identity_or_what_is_not_known_here(catalog, ta
         unit.instances.add(arrival("A"))
         assert shown(unit) == [("1.65.1.1", "A", 0, "A", 0)]
         assert not any(int(tag, 16) in CORRECTABLE[level] for level in (Level.PATIENT, Level.STUDY))
+
+
+def test_that_the_identity_was_removed_is_nothing_that_a_person_can_claim():
+    assert 0x00120062 not in CORRECTABLE[Level.STUDY]

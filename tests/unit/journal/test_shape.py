@@ -29,6 +29,13 @@ GOOD = {
     Fact.CORRECT: {"study": "1.2", "set": {"00081030": "HEAD"}, "reason": "typo", "by": "operator:a@b"},
     Fact.MERGE: {"patient": ["", "1"], "into": ["X", "2"], "reason": "", "by": "", "seen": {"brno/1": 4}},
     Fact.RETRACT: {"uid": "1.2.3", "study": "1.2", "withdrawn": True, "reason": "", "by": ""},
+    Fact.MARK: {
+        "study": "1.2",
+        "sensitivity": "restricted",
+        "consent": {"research": False},
+        "reason": "staff",
+        "by": "operator:a@b",
+    },
     Fact.LOCK: {"study": "1.2", "until": 5, "reason": "", "by": "", "seen": {}},
     Fact.MEMBER: {"site": "olomouc", "descriptor": "<x/>"},
     Fact.STANDING: {"site": "olomouc", "standing": "active", "reason": "", "by": ""},

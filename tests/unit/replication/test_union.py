@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.archive.apart import ISSUER, PATIENT_ID, STUDY, UNIQUE, told_apart
 from node.domain.errors import MalformedMessage
 from node.domain.query import Key, Level, Query
-from node.replication.union import ISSUER, PATIENT_ID, STUDY, UNIQUE, Seen, Shape, told_apart
+from node.replication.union import Seen, Shape
 
 NAME = 0x00100010
 TAGS = ((NAME, "PN"), (PATIENT_ID, "LO"), (ISSUER, "LO"), (STUDY, "UI"))

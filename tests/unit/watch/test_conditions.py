@@ -12,7 +12,7 @@ from node.domain.finding import Trouble
 from node.settings import AlertSettings
 from node.watch.conditions import concerns
 from node.watch.rhythm import Rhythm
-from node.watch.seen import Disk, Flow, Neighbour, Seen
+from node.watch.seen import Disk, Feed, Flow, Neighbour, Seen
 from tests.unit.watch.test_rhythm import at, working
 
 GIB = 1 << 30
@@ -286,7 +286,100 @@ def test_what_waits_for_a_person_is_for_leisure(what, kind):
     assert found[kind].severity is Severity.INFO
 
 
+def test_the_use_of_the_sealed_account_is_a_question_at_once():
+    found = judged(site(opened_at=NOW - HOUR))["seal-broken:administrator"]
+    assert found.severity is Severity.CRITICAL
+    assert "1 hour ago" in found.what
+    assert "konzilium account seal /srv/brno" in found.todo
+
+
+# logins
+
+
+def feed(**what) -> Seen:
+    return site(feeds=[Feed(**{"name": "eduid", "valid_until": NOW + 10 * DAY, **what})])
+
+
+def test_metadata_that_cannot_be_refreshed_are_told_after_a_day():
+    assert judged(feed(failed_at=NOW - 23 * HOUR)) == {}
+    found = judged(feed(failed_at=NOW - 25 * HOUR, error="it answers 503"))["metadata-late:eduid"]
+    assert found.severity is Severity.WARNING
+    assert "for 1 day (it answers 503); the last good ones hold" in found.what
+    assert "konzilium idp refresh /srv/brno eduid" in found.todo
+
+
+def test_metadata_that_end_soon_and_cannot_be_refreshed_are_critical():
+    found = judged(feed(failed_at=NOW - 8 * DAY, valid_until=NOW + 2 * DAY))
+    assert found["logins-end:eduid"].severity is Severity.CRITICAL
+    assert "end in 2 days" in found["logins-end:eduid"].what
+    assert found["metadata-late:eduid"].quiet
+    assert "have ended: nobody can log in" in judged(feed(valid_until=NOW))["logins-end:eduid"].what
+    assert judged(feed(valid_until=NOW + 2 * DAY)) == {}
+    assert judged(feed(valid_until=0)) == {}
+
+
+@pytest.mark.parametrize(("days", "stages"), [(60, []), (59, [60]), (44, [45, 60]), (29, [30, 45, 60])])
+def test_certificates_of_logins_are_told_sixty_fortyfive_and_thirty_days_before(days, stages):
+    own = judged(site(login_days=days))
+    theirs = judged(feed(certificate_days={"Brno Hospital": days, "Brno Clinic": 400}))
+    for found, subject in ((own, "this site"), (theirs, "eduid")):
+        assert sorted(found) == [f"login-certificate-{stage}:{subject}" for stage in stages]
+        loud = [key for key, one in found.items() if not one.quiet]
+        assert loud == [f"login-certificate-{stage}:{subject}" for stage in stages[:1]]
+        for one in found.values():
+            assert f"ends in {days} days." in one.what
+            assert (one.severity is Severity.CRITICAL) == (one.kind == "login-certificate-30")
+
+
 def test_everything_that_is_seen_is_judged():
     """What is looked at and no test here sets would be looked at for nothing."""
     text = Path(__file__).read_text("utf-8")
     assert [one.name for one in fields(Seen) if f"{one.name}" not in text] == []
+
+
+# persons
+
+
+def test_each_emergency_access_is_an_alert_until_somebody_has_reviewed_it():
+    found = judged(site(emergencies={3: NOW - HOUR, 4: NOW - MINUTE}))
+    assert found.keys() == {"emergency:3", "emergency:4"}
+    assert {one.severity for one in found.values()} == {Severity.WARNING}
+
+
+def test_an_emergency_access_that_nobody_reviews_for_days_is_critical():
+    found = judged(site(emergencies={3: NOW - 4 * DAY}))
+    assert found["emergency-late:3"].severity is Severity.CRITICAL
+
+
+# audit records
+
+
+def test_a_record_that_is_not_what_it_was_is_told_with_its_range():
+    wrong = ["records 7 to 9 of prague: altered"]
+    found = judged(site(audit_faults={"prague": wrong}))["audit-broken:prague"]
+    assert found.severity is Severity.CRITICAL
+    assert "records 7 to 9 of prague: altered" in found.what
+    many = judged(site(audit_faults={"prague": wrong * 5}))["audit-broken:prague"]
+    assert "and 2 more" in many.what
+
+
+def test_a_member_that_does_not_show_its_record_is_told_after_a_day():
+    assert "audit-unseen:prague" in judged(prague(unaudited=DAY + HOUR))
+    assert judged(prague(unaudited=DAY - HOUR)) == {}
+    assert "audit-unseen:prague" not in judged(prague(unaudited=DAY + HOUR, error="cannot be reached"))
+
+
+def test_a_repository_that_gets_no_audit_messages_is_told_after_a_quarter_of_an_hour():
+    def silent(span: int) -> Seen:
+        return site(
+            repository="audit.test:6514",
+            repository_failed_at=NOW - span,
+            repository_error="TLS: bad certificate.",
+        )
+
+    assert judged(silent(14 * MINUTE)) == {}
+    found = judged(silent(16 * MINUTE))["audit-unsent:audit.test:6514"]
+    assert found.severity is Severity.WARNING
+    assert "for 16 minutes (TLS: bad certificate)" in found.what
+    assert judged(silent(2 * DAY))["audit-unsent:audit.test:6514"].severity is Severity.CRITICAL
+    assert judged(site(repository="", repository_failed_at=0)) == {}

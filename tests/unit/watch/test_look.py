@@ -10,6 +10,7 @@ import pytest
 
 from node.catalog import measures
 from node.domain.alert import SECOND, Severity
+from node.domain.emergency import Emergency, Verdict
 from node.domain.errors import CatalogBusy, StoreFailing
 from node.domain.finding import Finding, Trouble
 from node.domain.ids import AETitle, Digest, InstanceUID, SiteId
@@ -358,3 +359,13 @@ def test_the_probe_writes_leaves_nothing_and_says_why_not(site, monkeypatch):
 
     monkeypatch.setattr(type(site.blobs), "writer", lambda self: fail())
     assert "Input/output error" in probe(site)
+
+
+def test_what_was_opened_in_an_emergency_is_seen_until_it_is_reviewed(site, eye):
+    with site.catalog.begin() as unit:
+        opened = unit.emergencies.add(
+            Emergency(issuer="local", name="petr@brno", study="1.2", reason="urgent", until=unit.now + 1)
+        )
+    assert look(site, eye).seen.emergencies == {opened.id: opened.at}
+    site.emergencies.review(site.operator(), opened.id, Verdict.JUSTIFIED)
+    assert look(site, eye).seen.emergencies == {}

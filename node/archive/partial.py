@@ -1,6 +1,6 @@
-"""What a member may see of a result where the terms give it only a part of what is here.
+"""What a caller may see of a result where only a part of what is here is for it: by terms, or by the policy.
 
-A row is shown where the member may have at least one of the instances that it stands for, and then as if
+A row is shown where the caller may see at least one of the instances that it stands for, and then as if
 those were all: what the catalog counts or gathers of instances says nothing of the others (numbers of related
 studies, series and instances, modalities and SOP classes in a study). Names and dates of a patient and a
 study are those of all its instances alike, and are shown.
@@ -8,17 +8,17 @@ study are those of all its instances alike, and are shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
+from node.archive.apart import INSTANCE, ISSUER, PATIENT_ID, SERIES, STUDY
 from node.catalog import matching, traits
 from node.catalog.selection import chosen
 from node.catalog.unit import Unit
 from node.domain.ids import InstanceUID, SeriesUID, StudyUID
 from node.domain.instance import Instance
 from node.domain.query import Cell, Level, Query, Row, Selection
-from node.domain.rule import Terms
-from node.replication.union import INSTANCE, ISSUER, PATIENT_ID, SERIES, STUDY
+from node.domain.rule import Traits
 
 MODALITIES_IN_STUDY: Final = 0x00080061
 SOP_CLASSES_IN_STUDY: Final = 0x00080062
@@ -30,12 +30,17 @@ MOST_LOOKED_AT: Final = 100_000
 
 
 class Part:
-    """The part of the archive that terms cover."""
+    """The part of the archive that a caller may see."""
 
-    def __init__(self, unit: Unit, terms: Terms) -> None:
-        """What these terms cover, as this unit sees the archive."""
+    def __init__(self, unit: Unit, allow: Callable[[Traits], bool]) -> None:
+        """What is covered, as this unit sees the archive.
+
+        Args:
+            unit: the unit of work.
+            allow: whether an instance of these traits may be shown.
+        """
         self._unit = unit
-        self._terms = terms
+        self._allow = allow
         self._studies: dict[StudyUID, dict[InstanceUID, str]] = {}
         self._looked_at = 0
         self.read = 0
@@ -51,11 +56,7 @@ class Part:
         if study not in self._studies:
             known = traits.of_study(self._unit, study)
             self._looked_at += len(known)
-            self._studies[study] = {
-                one.uid: one.traits.modality
-                for one in known
-                if self._terms.allow(one.traits, now=self._unit.now)
-            }
+            self._studies[study] = {one.uid: one.traits.modality for one in known if self._allow(one.traits)}
         return self._studies[study]
 
     def rows(self, rows: Iterable[Row], tags: Sequence[tuple[int, str]], query: Query) -> Iterator[Row]:

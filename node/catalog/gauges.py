@@ -37,7 +37,6 @@ _PRUNE = Statement(
 )
 _LEARNED = Statement(select(_rhythm.device, _rhythm.learned).order_by(_rhythm.device))
 _LEARN = Statement(insert(schema.rhythm).prefix_with("OR REPLACE", dialect="sqlite"))
-_UNLEARN = Statement(delete(schema.rhythm).where(_rhythm.device == bindparam("which")))
 
 
 class Gauges:
@@ -85,7 +84,3 @@ class Gauges:
     def learn(self, device: str, learned: str) -> None:
         """Keep what was learned of a device."""
         self._unit.run(_LEARN, device=device, learned=learned)
-
-    def unlearn(self, device: str) -> None:
-        """Forget a device."""
-        self._unit.run(_UNLEARN, which=device)

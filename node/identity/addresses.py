@@ -7,13 +7,13 @@ folder of keys saves it with them.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from node.domain.ids import SiteId
 from node.domain.member import Member, Standing
 from node.identity.certificates import known
+from node.identity.files import write_whole
 from node.identity.home import read
 
 FILE = "members.json"
@@ -32,13 +32,7 @@ def save(folder: Path, members: Sequence[Member]) -> bool:
     path = folder / FILE
     if path.is_file() and path.read_text("utf-8") == text:
         return False
-    fresh = path.with_suffix(".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    write_whole(path, text.encode())
     return True
 
 

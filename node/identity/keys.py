@@ -13,7 +13,6 @@ is durable, may be repeated, and may be cut short at any point: `load` finishes 
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from node.domain.errors import Malformed, MalformedIdentifier, UnusableKey
 from node.domain.ids import SiteId
 from node.identity.certificates import Certificate, read
+from node.identity.files import sync_folder, write_whole
 from node.identity.xmlnames import entity_id
 
 VALID: Final = timedelta(days=5 * 365)
@@ -116,9 +116,9 @@ def promote(folder: Path) -> NodeKey:
     key, pem = _read(folder / NEXT_KEY), _read(folder / NEXT_CERTIFICATE)
     if not _belong_together(key, pem):
         raise UnusableKey(f"{folder / NEXT_KEY} and {folder / NEXT_CERTIFICATE} do not belong together")
-    _write(folder / PREVIOUS_CERTIFICATE, _read(folder / CERTIFICATE), 0o644)
+    write_whole(folder / PREVIOUS_CERTIFICATE, _read(folder / CERTIFICATE), 0o644)
     (folder / NEXT_KEY).replace(folder / KEY)
-    _sync(folder)
+    sync_folder(folder)
     _finish(folder)
     return load(folder)
 
@@ -126,7 +126,7 @@ def promote(folder: Path) -> NodeKey:
 def retire(folder: Path) -> None:
     """End the overlap: the previous certificate is forgotten."""
     (folder / PREVIOUS_CERTIFICATE).unlink(missing_ok=True)
-    _sync(folder)
+    sync_folder(folder)
 
 
 def published(folder: Path) -> tuple[Certificate, ...]:
@@ -168,13 +168,13 @@ def _make_pair(folder: Path, key_name: str, certificate_name: str, site: SiteId,
         pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        _write(folder / key_name, pem, 0o600)
+        write_whole(folder / key_name, pem, 0o600)
     if not (folder / certificate_name).exists():
         key = _private(_read(folder / key_name))
         if key is None:
             raise UnusableKey(f"{folder / key_name} is no EC key")
         made = _self_signed(key, site, datetime.fromtimestamp(now / 1_000_000, UTC))
-        _write(folder / certificate_name, made.public_bytes(serialization.Encoding.PEM), 0o644)
+        write_whole(folder / certificate_name, made.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
 def _self_signed(key: ec.EllipticCurvePrivateKey, site: SiteId, now: datetime) -> x509.Certificate:
@@ -222,7 +222,7 @@ def _finish(folder: Path) -> None:
         waiting = (folder / NEXT_CERTIFICATE).read_bytes()
         if _belong_together(_read(folder / KEY), waiting):
             (folder / NEXT_CERTIFICATE).replace(folder / CERTIFICATE)
-            _sync(folder)
+            sync_folder(folder)
 
 
 def _belong_together(key: bytes, pem: bytes) -> bool:
@@ -254,24 +254,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UnusableKey(f"{path}: {error.strerror}") from None
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Write a file so that it is there whole or not at all, and that nobody could read a key meanwhile."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in the folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

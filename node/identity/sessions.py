@@ -196,17 +196,6 @@ class Sessions:
 
         return self._catalog.perform(write)
 
-    def end_person(self, issuer: str, name: str, why: str) -> int:
-        """End all that a person has open, for the reason given; how many there were."""
-
-        def write(unit: Unit) -> int:
-            rows = unit.sessions.of_person(issuer, name)
-            for row in rows:
-                self._end(unit, row, why)
-            return len(rows)
-
-        return self._catalog.perform(write)
-
     def sweep(self) -> int:
         """End those whose time is over; how many there were."""
 

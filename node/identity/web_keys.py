@@ -7,7 +7,6 @@ so that a machine which was told to trust it does (RFC 9525).
 from __future__ import annotations
 
 import ipaddress
-import os
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from node.domain.errors import UnusableKey
+from node.identity.files import write_whole
 
 KEY, CERTIFICATE = "web.key", "web.crt"
 VALID: Final = timedelta(days=397)
@@ -46,8 +46,8 @@ def make(folder: Path, *, host: str, now: int) -> tuple[Path, Path]:
         private = ec.generate_private_key(ec.SECP256R1())
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            _write(key, _pem_of(private), 0o600)
-            _write(certificate, _signed(private, host, moment), 0o644)
+            write_whole(key, _pem_of(private), 0o600)
+            write_whole(certificate, _signed(private, host, moment), 0o644)
         except OSError as error:
             raise UnusableKey(f"{key}: {error.strerror}") from error
     return certificate, key
@@ -96,14 +96,3 @@ def _pem_of(private: ec.EllipticCurvePrivateKey) -> bytes:
     return private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Replace a file as one step, so that nobody reads half of it."""
-    beside = path.with_name(f"{path.name}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

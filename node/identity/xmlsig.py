@@ -194,7 +194,7 @@ def _is_signed(info: etree._Element, value: bytes, certificate: Certificate) -> 
         if isinstance(key, rsa.RSAPublicKey) and method in _RSA:
             key.verify(value, canonical(info), padding.PKCS1v15(), _RSA[method])
         elif isinstance(key, ec.EllipticCurvePublicKey) and method in _ECDSA:
-            key.verify(_dss(value, key), canonical(info), ec.ECDSA(_ECDSA[method]))
+            key.verify(dss_signature(value, key), canonical(info), ec.ECDSA(_ECDSA[method]))
         else:
             return False
     except InvalidSignature:
@@ -202,7 +202,7 @@ def _is_signed(info: etree._Element, value: bytes, certificate: Certificate) -> 
     return True
 
 
-def _dss(value: bytes, key: ec.EllipticCurvePublicKey) -> bytes:
+def dss_signature(value: bytes, key: ec.EllipticCurvePublicKey) -> bytes:
     """An ECDSA signature as the library takes it: XML has r and s, side by side (RFC 6931 2.3.6)."""
     size = (key.key_size + 7) // 8
     if len(value) != 2 * size:

@@ -174,6 +174,9 @@ def tell_added(site: Site, done: Refreshed) -> None:
             say(f"  {one.name()} ({one.entity}), for {scopes(one) or 'nobody'}")
             if not one.scopes:
                 complain(f"{one.entity} speaks for no scope, so nobody can log in by it; give --scope")
+            elif not {text.lower() for text, _ in one.scopes} & set(site.home.scopes):
+                say(f"  If this is your own institution, put {scopes(one)} into federation.scopes:")
+                say("  other sites answer its people only if your site speaks for them.")
     tell_skipped(done)
     say(f"Who logs in may do nothing yet: see `konzilium grant add {site.directory} --help`.")
 

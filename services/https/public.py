@@ -5,9 +5,8 @@ from __future__ import annotations
 import ssl
 from collections.abc import Hashable
 from pathlib import Path
-from threading import Lock
 
-from services.https.tls import Secured, harden, stamp
+from services.https.tls import Rebuilt, Secured, harden, stamp
 
 
 class PublicContexts:
@@ -24,21 +23,11 @@ class PublicContexts:
         self._certificate = certificate
         self._private_key = private_key
         self._authorities = authorities
-        self._built: Secured | None = None
-        self._lock = Lock()
+        self.current = Rebuilt(self._version, self._build).current
 
-    def current(self) -> Secured:
-        """What holds now.
-
-        Raises:
-            OSError: a file cannot be read, or (`ssl.SSLError`) they do not fit.
-        """
+    def _version(self) -> Hashable:
         files = (self._certificate, self._private_key, self._authorities)
-        version = tuple(stamp(file) for file in files if file is not None)
-        with self._lock:
-            if self._built is None or self._built.version != version:
-                self._built = self._build(version)
-            return self._built
+        return tuple(stamp(file) for file in files if file is not None)
 
     def _build(self, version: Hashable) -> Secured:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

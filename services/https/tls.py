@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import ssl
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -55,13 +55,18 @@ class CurrentContext(Protocol):
         ...
 
 
-class Contexts:
-    """The server's TLS context, built again when it has to change."""
+class Rebuilt:
+    """A context that is built again when what it is built from has changed."""
 
-    def __init__(self, trust: Trust, *, certificate: Path, private_key: Path) -> None:
-        self._trust = trust
-        self._certificate = certificate
-        self._private_key = private_key
+    def __init__(self, version: Callable[[], Hashable], build: Callable[[Hashable], Secured]) -> None:
+        """A context that nobody has asked for yet.
+
+        Args:
+            version: a value that changes when the context has to; it may raise OSError.
+            build: makes the context of a version.
+        """
+        self._version = version
+        self._build = build
         self._built: Secured | None = None
         self._lock = Lock()
 
@@ -69,9 +74,9 @@ class Contexts:
         """What holds now.
 
         Raises:
-            OSError: the node's own certificate or key cannot be read, or (`ssl.SSLError`) they do not fit.
+            OSError: the server's own certificate or key cannot be read, or (`ssl.SSLError`) they do not fit.
         """
-        version = self._trust.version(), stamp(self._certificate), stamp(self._private_key)
+        version = self._version()
         built = self._built
         if built is not None and built.version == version:
             return built
@@ -79,6 +84,19 @@ class Contexts:
             if self._built is None or self._built.version != version:
                 self._built = self._build(version)
             return self._built
+
+
+class Contexts:
+    """The server's TLS context for nodes: whom the list of members lets in."""
+
+    def __init__(self, trust: Trust, *, certificate: Path, private_key: Path) -> None:
+        self._trust = trust
+        self._certificate = certificate
+        self._private_key = private_key
+        self.current = Rebuilt(self._version, self._build).current
+
+    def _version(self) -> Hashable:
+        return self._trust.version(), stamp(self._certificate), stamp(self._private_key)
 
     def _build(self, version: Hashable) -> Secured:
         """A context that takes a certificate or none, but no other than a member's."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -178,14 +177,12 @@ class Requestor:
 
     def __init__(self) -> None:
         self.reports: list[tuple[int, Dataset]] = []
-        self.heard = threading.Event()
         self.entity = AE("SENDER")
         self.entity.add_requested_context(StorageCommitmentPushModel)
         self.entity.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
 
     def hear(self, event: evt.Event) -> tuple[int, None]:
         self.reports.append((event.request.EventTypeID, event.event_information))
-        self.heard.set()
         return 0x0000, None
 
     @property
@@ -199,11 +196,14 @@ class Requestor:
         assert association.is_established
         return association
 
-    def report(self) -> tuple[int, Dataset]:
-        """The one report that comes."""
-        assert self.heard.wait(PATIENCE), "no report has come"
-        (report,) = self.reports
+    def report(self, transaction: str) -> tuple[int, Dataset]:
+        """The one report of a transaction; that of an earlier one may still be on its way, and come first."""
+        eventually(lambda: self._of(transaction), "the report has come")
+        (report,) = self._of(transaction)
         return report
+
+    def _of(self, transaction: str) -> list[tuple[int, Dataset]]:
+        return [one for one in self.reports if one[1].TransactionUID == transaction]
 
 
 def request(association: Association, *wanted: tuple[str, str]) -> str:
@@ -228,7 +228,7 @@ def test_commitment_is_reported_on_the_association_that_waits_for_it(node, store
     requestor = Requestor()
     association = requestor.associate(node)
     transaction = request(association, *((CTImageStorage, uid) for uid in stored))
-    kind, said = requestor.report()
+    kind, said = requestor.report(transaction)
     association.release()
     assert (kind, said.TransactionUID) == (1, transaction)
     assert {item.ReferencedSOPInstanceUID for item in said.ReferencedSOPSequence} == set(stored)
@@ -242,7 +242,7 @@ def test_commitment_names_what_is_not_here_and_what_is_of_another_class(node, st
     transaction = request(
         association, (CTImageStorage, held), (CTImageStorage, ABSENT), (MRImageStorage, other)
     )
-    kind, said = requestor.report()
+    kind, said = requestor.report(transaction)
     association.release()
     assert (kind, said.TransactionUID) == (2, transaction)
     assert [item.ReferencedSOPInstanceUID for item in said.ReferencedSOPSequence] == [held]
@@ -261,7 +261,7 @@ def test_a_requestor_that_has_gone_is_called_back_with_the_report(node, stored, 
         association = requestor.associate(node)
         transaction = request(association, *((CTImageStorage, uid) for uid in stored))
         association.release()
-        kind, said = requestor.report()
+        kind, said = requestor.report(transaction)
     finally:
         server.shutdown()
     assert (kind, said.TransactionUID) == (1, transaction)

@@ -91,7 +91,7 @@ def test_everything_that_is_wrong_is_named_and_nothing_else_and_all_of_it_is_men
     eventually(lambda: in_step(brno, prague), "Prague has heard what was proved again")
     agree(brno, prague)
 
-    told = [(who, what) for event, who, _, _, what in books(brno).deeds() if event == str(Event.REPAIRED)]
+    told = [(who, what) for event, who, _, _, what, *_ in books(brno).deeds() if event == str(Event.REPAIRED)]
     damaged = {digest for kind, digest in expected if kind != "unlisted"}
     assert all(who.startswith("operator:") and "from the copy at prague" in what for who, what in told)
     assert {digest for digest in damaged if any(digest in what for _, what in told)} == damaged

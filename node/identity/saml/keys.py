@@ -15,7 +15,6 @@ has read the announcement writes to that, so that nothing is encrypted for the o
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -29,6 +28,7 @@ from cryptography.x509.oid import NameOID
 
 from node.domain.errors import Malformed, UnusableKey
 from node.identity.certificates import Certificate, read
+from node.identity.files import sync_folder, write_whole
 
 KEY: Final = "saml.key"
 NEXT: Final = "saml.next.key"
@@ -107,7 +107,7 @@ def make(folder: Path, *, name: str, now: int) -> SpKeys:
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     if not (folder / KEY).exists():
-        _write(folder / KEY, _made(name, now))
+        write_whole(folder / KEY, _made(name, now))
     return SpKeys(folder)
 
 
@@ -121,7 +121,7 @@ def prepare(folder: Path, *, now: int) -> Certificate:
     if (folder / PREVIOUS).exists():
         raise UnusableKey(f"{folder / PREVIOUS} is still there from the last change; retire it first")
     if not (folder / NEXT).exists():
-        _write(folder / NEXT, _made(name, now))
+        write_whole(folder / NEXT, _made(name, now))
     return _load(folder / NEXT).certificate
 
 
@@ -132,9 +132,9 @@ def promote(folder: Path) -> Certificate:
         UnusableKey: there is no next key, or one of them cannot be read.
     """
     following = _load(folder / NEXT).certificate
-    _write(folder / PREVIOUS, _bytes_of(folder / KEY))
+    write_whole(folder / PREVIOUS, _bytes_of(folder / KEY))
     (folder / NEXT).replace(folder / KEY)
-    _sync(folder)
+    sync_folder(folder)
     return following
 
 
@@ -147,7 +147,7 @@ def retire(folder: Path) -> None:
     if (folder / NEXT).exists():
         raise UnusableKey(f"{folder / NEXT} is not in use yet; promote it first")
     (folder / PREVIOUS).unlink(missing_ok=True)
-    _sync(folder)
+    sync_folder(folder)
 
 
 def _made(name: str, now: int) -> bytes:
@@ -198,24 +198,3 @@ def _bytes_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UnusableKey(f"{path}: {error.strerror}") from None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, and that nobody else could read it meanwhile."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in the folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

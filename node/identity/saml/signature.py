@@ -18,7 +18,6 @@ import xmlsec as typed_xmlsec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from lxml import etree
 
 from node.domain.errors import BadSignature, Malformed
@@ -35,6 +34,7 @@ from node.identity.saml.names import (
     ds,
 )
 from node.identity.xmlnames import local, only
+from node.identity.xmlsig import dss_signature
 
 xmlsec: Any = typed_xmlsec
 """Its names are made when it is loaded, so that no checker of types knows them."""
@@ -187,20 +187,12 @@ def _is_signed_by(text: bytes, value: bytes, method: str, pem: str) -> bool:
         if kind == "rsa" and isinstance(key, rsa.RSAPublicKey):
             key.verify(value, text, padding.PKCS1v15(), _HASHES[digest])
         elif kind == "ecdsa" and isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(_dss(value, key), text, ec.ECDSA(_HASHES[digest]))
+            key.verify(dss_signature(value, key), text, ec.ECDSA(_HASHES[digest]))
         else:
             return False
     except (InvalidSignature, Malformed):
         return False
     return True
-
-
-def _dss(value: bytes, key: ec.EllipticCurvePublicKey) -> bytes:
-    """An ECDSA signature as the library takes it: XML has r and s, side by side (RFC 6931 2.3.6)."""
-    size = (key.key_size + 7) // 8
-    if len(value) != 2 * size:
-        raise InvalidSignature
-    return encode_dss_signature(int.from_bytes(value[:size], "big"), int.from_bytes(value[size:], "big"))
 
 
 def _demand_reference(reference: etree._Element, identity: str) -> None:

@@ -81,11 +81,6 @@ class ServiceProvider:
         return self.base_url + "/saml/slo"
 
     @property
-    def metadata_url(self) -> str:
-        """Where identity providers find its metadata."""
-        return self.base_url + "/saml/metadata"
-
-    @property
     def discovery(self) -> str:
         """Where a discovery service sends people back to."""
         return self.base_url + "/login/discovery"

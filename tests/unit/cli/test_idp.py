@@ -72,6 +72,15 @@ def test_a_hospital_is_compared_first_and_believed_then(site, idp_file):
     assert (listed["name"], listed["kind"], listed["providers"]) == ("hospital", "single", 1)
 
 
+def test_who_adds_the_own_hospital_is_told_that_other_sites_have_to_know_its_domain(site, idp_file):
+    words = ("idp", "add", site, "hospital", "--file", idp_file, "--fingerprint", IDP)
+    assert "put hospital-brno.test into federation.scopes" in done(*words).stdout
+    file = site / "site.toml"
+    text = file.read_text("utf-8").replace("[federation]", '[federation]\nscopes = "hospital-brno.test"', 1)
+    file.write_text(text, "utf-8")
+    assert "federation.scopes" not in done(*words, "--replace").stdout
+
+
 def test_a_hospital_that_says_no_scope_is_given_one(site, tmp_path):
     (tmp_path / "bare.xml").write_text(one(until=None, scopes=[]))
     words = ("idp", "add", site, "hospital", "--file", tmp_path / "bare.xml", "--fingerprint", IDP)

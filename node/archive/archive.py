@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from node.archive import commitment, settle, visible
@@ -20,7 +20,6 @@ from node.catalog.quarantine import DISCARDED, RELEASED
 from node.catalog.selection import chosen
 from node.catalog.unit import Unit
 from node.domain.commitment import CommitmentRequest, Vouched, Wanted
-from node.domain.decision import Decision
 from node.domain.errors import Unidentified
 from node.domain.ids import UID, Digest, InstanceUID, StudyUID
 from node.domain.instance import Admission, Chunk, Conflict, Instance, Offer, Quarantined
@@ -120,29 +119,13 @@ class Archive:
         """
         caller = self._gate.demand(principal, Action.RETRIEVE)
         with self._catalog.reading() as unit:
-            instances = chosen(unit, selection)
-            sight = self._gate.sight(unit, caller, Action.RETRIEVE)
-            refused = sight.refused([one.study for one in instances]) if sight else {}
-        if refused:
-            instances = self._without(caller, instances, refused)
+            found = chosen(unit, selection)
+        refused = self._gate.leave_out(caller, Action.RETRIEVE, [one.study for one in found])
+        instances = [one for one in found if one.study not in refused]
         studies: list[str] = sorted({instance.study for instance in instances}) or [""]
         what = f"{len(instances)} instances {destination}".strip()
         self._gate.record(caller, event, what=what, studies=studies)
         return instances
-
-    def _without(
-        self, caller: Principal, instances: Sequence[Instance], refused: Mapping[str, Decision]
-    ) -> list[Instance]:
-        """What is left without the studies that the caller may not have, which is recorded.
-
-        Raises:
-            Forbidden: nothing is left.
-        """
-        error = self._gate.refuse(caller, Action.RETRIEVE, refused)
-        left = [one for one in instances if one.study not in refused]
-        if not left:
-            raise error
-        return left
 
     def open(self, instance: Instance) -> StoredFile:
         """The stored Part 10 file of an instance that `select` gave, whose bytes are what they were.

@@ -36,6 +36,13 @@ def named(catalog: Catalog, query: Query) -> Named:
     return [("", "")]
 
 
+def issuers_of(catalog: Catalog, patient_id: str) -> Sequence[str]:
+    """Who has issued that Patient ID, of the patients that are known here; empty text for nobody named."""
+    keys = (Key(tag=PATIENT_ID, vr="LO", value=patient_id), Key(tag=ISSUER, vr="LO"))
+    found = search.search(catalog.reading, Query(level=Level.PATIENT, keys=keys))
+    return sorted({str(issuer or "") for told, issuer in found.rows if told == patient_id})
+
+
 def _exact(value: str) -> Sequence[str]:
     """The values of a key that match nothing but themselves (PS3.4 C.2.2.2)."""
     values = [one for one in value.split("\\") if one]

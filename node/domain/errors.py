@@ -65,8 +65,7 @@ NodeError
 ├── Damaged                     opens a finding
 │   ├── BlobMissing
 │   ├── BlobUnreadable
-│   ├── DigestMismatch
-│   └── AuditBroken
+│   └── DigestMismatch
 └── Misconfigured               the node does not start, and says what to change
     ├── BadSetting
     ├── UnusableKey
@@ -349,10 +348,6 @@ class BlobUnreadable(Damaged):
 
 class DigestMismatch(Damaged):
     """The bytes named {0} have another digest: {1}."""
-
-
-class AuditBroken(Damaged):
-    """The audit record of {0} is not what it was, from {1} to {2}: {3}."""
 
 
 class Misconfigured(NodeError):

@@ -10,13 +10,13 @@ What a person may do is looked up for each call, so that a grant that was taken 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from node.audit.record import Event, deed_of
 from node.catalog.catalog import Catalog
-from node.catalog.resources import of_study, patient_of
+from node.catalog.resources import of_study
 from node.catalog.unit import Unit
 from node.domain.decision import Decision, Resource
 from node.domain.errors import Forbidden, ReadOnly
@@ -143,13 +143,44 @@ class Gate:
         Raises:
             Forbidden: the policy says no about one of them; that is recorded.
         """
-        policy = self.policy()
-        if decide.is_for_all(caller, action, policy=policy):
-            return
-        with self._catalog.reading() as unit:
-            refused = Sight(unit, caller, action, policy).refused(studies(unit))
+        refused = self._refused(caller, action, studies)
         if refused:
             raise self.refuse(caller, action, refused)
+
+    def leave_out(self, caller: Principal, action: Action, studies: Collection[str]) -> Collection[str]:
+        """Those of the studies that a caller whom `demand` has let pass may not have; that is recorded.
+
+        Raises:
+            Forbidden: they are all that there are.
+        """
+        refused = self._refused(caller, action, lambda _: studies)
+        if refused:
+            error = self.refuse(caller, action, refused)
+            if refused.keys() >= set(studies):
+                raise error
+        return refused.keys()
+
+    def _refused(
+        self, caller: Principal, action: Action, studies: Callable[[Unit], Iterable[str]]
+    ) -> Mapping[str, Decision]:
+        """The decisions about those studies for which it is not allowed."""
+        if caller.kind is not Kind.PERSON and decide.is_for_all(caller, action, policy=self.policy()):
+            return {}
+        with self._catalog.reading() as unit:
+            sight = self.sight(unit, caller, action)
+            return sight.refused(studies(unit)) if sight else {}
+
+    def why(self, caller: Principal, action: Action, study: str = "") -> Decision:
+        """The decision as it is now, of which nothing is recorded.
+
+        Args:
+            caller: with the roles that hold.
+            action: what for.
+            study: on which study; without one, whether there may be one.
+        """
+        policy = self.policy()
+        with self._catalog.reading() as unit:
+            return Sight(unit, caller, action, policy).of(study)
 
     def policy(self) -> Policy:
         """The policy in force, as it was a moment ago."""
@@ -166,14 +197,12 @@ class Gate:
 
         def write(unit: Unit) -> None:
             for study, decision in decisions.items():
-                patient = patient_of(unit, study)
                 unit.audit.append(
                     deed_of(
                         caller,
                         Event.REFUSED,
                         what=action,
                         study=study,
-                        patient=patient,
                         reason=decision.reason,
                         policy=decision.version if caller.kind is Kind.PERSON else "",
                     )
@@ -193,14 +222,11 @@ class Gate:
         studies: Sequence[str] = ("",),
         reason: str = "",
     ) -> None:
-        """Write a deed into the ledger, once for each study, with the patient of each."""
+        """Write a deed into the ledger, once for each study."""
 
         def write(unit: Unit) -> None:
             for study in studies:
-                patient = patient_of(unit, study)
-                unit.audit.append(
-                    deed_of(principal, event, what=what, study=study, patient=patient, reason=reason)
-                )
+                unit.audit.append(deed_of(principal, event, what=what, study=study, reason=reason))
 
         self._catalog.perform(write)
 

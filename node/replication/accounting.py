@@ -18,10 +18,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from node.archive.apart import ISSUER, PATIENT_ID
+from node.archive.named import issuers_of
 from node.audit.proof import Link, Proof, demand_run
 from node.audit.record import Deed, Event, Record, deed_of, digest, read
-from node.catalog import search
 from node.catalog.aliases import names_of
 from node.catalog.catalog import Catalog
 from node.catalog.unit import Unit
@@ -31,7 +30,6 @@ from node.domain.errors import MalformedMessage, MalformedQuery
 from node.domain.ids import SiteId
 from node.domain.member import Member
 from node.domain.principal import Action, Principal
-from node.domain.query import Key, Level, Query
 from node.identity.audit_book import PAGE, AuditBook
 from node.identity.gate import Gate
 from node.replication.audit_doors import NAMES, disclosed
@@ -117,9 +115,7 @@ class Accounting:
         """
         if issuer is not None:
             return patient_text(patient_id, issuer)
-        keys = (Key(tag=PATIENT_ID, vr="LO", value=patient_id), Key(tag=ISSUER, vr="LO"))
-        found = search.search(self._catalog.reading, Query(level=Level.PATIENT, keys=keys))
-        known = sorted({str(said or "") for told, said in found.rows if told == patient_id})
+        known = issuers_of(self._catalog, patient_id)
         if len(known) > 1:
             names = ", ".join(name or "(none)" for name in known)
             raise MalformedQuery(f"several issuers have this Patient ID ({names}); say which one")

@@ -92,15 +92,11 @@ class Answers:
         """
         self._demand(member, principal, "retrieve")
         caller = self._gate.demand(principal, Action.RETRIEVE)
+        asked = studies[:LONGEST_PAGE]
+        refused = self._gate.leave_out(caller, Action.RETRIEVE, asked)
+        allowed = [study for study in asked if study not in refused]
         with self._catalog.reading() as unit:
-            sight = self._gate.sight(unit, caller, Action.RETRIEVE)
-            refused = sight.refused(studies[:LONGEST_PAGE]) if sight else {}
-            allowed = [study for study in studies[:LONGEST_PAGE] if study not in refused]
             announced = [one for study in allowed for one in _announced(unit, member, study)]
-        if refused:
-            error = self._gate.refuse(caller, Action.RETRIEVE, refused)
-            if not allowed:
-                raise error
         told: list[str] = sorted({one.study for one in announced}) or [""]
         what = f"{len(announced)} instances announced to {member.site}"
         self._gate.record(caller, Event.QUERY, what=what, studies=told)

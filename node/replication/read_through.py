@@ -21,15 +21,14 @@ from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
-from node.archive.apart import ISSUER, PATIENT_ID
-from node.catalog import search
+from node.archive.named import issuers_of
 from node.catalog.catalog import Catalog
 from node.catalog.selection import absent
 from node.domain.errors import Forbidden, MalformedQuery, NodeError, PeerUnreachable, TooBusy
 from node.domain.ids import Digest, InstanceUID, SiteId
 from node.domain.instance import Instance
 from node.domain.principal import Principal
-from node.domain.query import Key, Level, Query, Selection
+from node.domain.query import Selection
 from node.replication.calls import Call, Calls
 from node.replication.demand import Demand
 from node.replication.locate import Locate, Located
@@ -149,10 +148,8 @@ class ReadThrough:
             return
         if selection.studies or selection.series or selection.instances:
             return
-        keys = (Key(tag=PATIENT_ID, vr="LO", value=selection.patient_id), Key(tag=ISSUER, vr="LO"))
-        found = search.search(self._catalog.reading, Query(level=Level.PATIENT, keys=keys))
-        here = {str(issuer or "") for patient_id, issuer in found.rows if patient_id == selection.patient_id}
-        if len(here | located.issuers) > 1:
+        here = issuers_of(self._catalog, selection.patient_id)
+        if len({*here, *located.issuers}) > 1:
             raise MalformedQuery("several issuers have this Patient ID; name the Issuer of Patient ID too")
 
     def _nearest_first(self, located: Located) -> None:

@@ -16,7 +16,6 @@ from node.blobs.store import BlobStore
 from node.catalog import traits
 from node.catalog.catalog import Catalog
 from node.catalog.descriptions import described
-from node.catalog.resources import patient_of
 from node.catalog.tickets import Ticket
 from node.catalog.unit import Unit
 from node.domain.chain import Head
@@ -243,15 +242,8 @@ class Service:
             Forbidden: nothing of it.
         """
         caller = self._gate.demand(principal, Action.RETRIEVE)
-        with self._catalog.reading() as unit:
-            sight = self._gate.sight(unit, caller, Action.RETRIEVE)
-            refused = sight.refused([study for _, _, study in items]) if sight else {}
-        left = [item for item in items if item[2] not in refused]
-        if refused:
-            error = self._gate.refuse(caller, Action.RETRIEVE, refused)
-            if not left:
-                raise error
-        return caller, left
+        refused = self._gate.leave_out(caller, Action.RETRIEVE, [study for _, _, study in items])
+        return caller, [item for item in items if item[2] not in refused]
 
     def describe(self, member: Member, digests: Sequence[Digest]) -> Sequence[Description]:
         """What is catalogued of these instances, as far as the terms give them to a member."""
@@ -401,8 +393,7 @@ def _told_of(unit: Unit, principal: Principal, event: Event, how: str, studies: 
     """
     for study in sorted(set(studies)):
         what = f"{studies.count(study)} instances {how}"
-        patient = patient_of(unit, study)
-        unit.audit.append(deed_of(principal, event, what=what, study=study, patient=patient))
+        unit.audit.append(deed_of(principal, event, what=what, study=study))
 
 
 def _heard(unit: Unit, member: Member, news: News) -> None:

@@ -5,16 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from node.catalog.resources import of_study
-from node.domain.decision import Decision, Resource
 from node.domain.errors import BadSetting, NodeError
-from node.domain.ids import StudyUID
-from node.domain.principal import Action, Principal
 from node.identity import web_keys
 from node.identity.emergencies import Emergencies
 from node.identity.gate import Gate
@@ -22,7 +17,6 @@ from node.identity.person_certificates import PersonCertificates
 from node.identity.saml import metadata
 from node.identity.saml.login import Logins
 from node.identity.sessions import Sessions
-from node.policy.decide import decide
 from node.replication.accounting import Accounting
 from node.settings import FILE, WebSettings
 from node.settings.kinds import LOOPBACK
@@ -143,7 +137,7 @@ def doors_of(site: Site) -> Doors:
             site.catalog, idle=settings.web.idle_minutes * 60, longest=settings.web.session_hours * 3600
         ),
         standing=gate.known,
-        why=lambda principal, action, study: why(site, gate, principal, action, study),
+        why=gate.why,
         refused=lambda person, action, study, no: gate.refuse(gate.known(person), action, {study: no}),
         logins=Logins(site.catalog, providers, sp, site=name, mfa=login.mfa, clock=site.clock),
         metadata=lambda: metadata.written(sp, told),
@@ -158,15 +152,3 @@ def doors_of(site: Site) -> Doors:
             site.catalog, site.audit_book, peers, patience=settings.dicom.federation_timeout
         ),
     )
-
-
-def why(site: Site, gate: Gate, principal: Principal, action: Action, study: str) -> Decision:
-    """What the policy says now; for what came for several patients, the first no."""
-    policy, resources = gate.policy(), _resources(site, study) if study else ()
-    decisions = [decide(principal, action, one, policy=policy) for one in resources or (None,)]
-    return next((one for one in decisions if not one.allowed), decisions[0])
-
-
-def _resources(site: Site, study: str) -> Sequence[Resource]:
-    with site.catalog.reading() as unit:
-        return of_study(unit, StudyUID.trusted(study))

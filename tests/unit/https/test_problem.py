@@ -32,7 +32,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("kind", LEAVES)
 def test_every_error_has_a_status_that_is_a_failure(kind):
-    error = kind("one", "two", "three", "four")
+    error = kind("one", "two", "three")
     expected = [status for base, status in EXPECTED.items() if isinstance(error, base)]
     assert status_of(error) == (expected[-1] if expected else 409)
     assert 400 <= status_of(error) < 600
@@ -45,7 +45,7 @@ def test_an_error_is_told_as_a_problem(kind):
     def start(status, fields):
         told.update(dict(fields), status=status)
 
-    (content,) = answer(kind("one", "two", "three", "four"), start)
+    (content,) = answer(kind("one", "two", "three"), start)
     problem = json.loads(content)
     assert told["Content-Type"] == "application/problem+json"
     assert int(told["Content-Length"]) == len(content)
